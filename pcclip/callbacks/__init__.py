@@ -1,0 +1,1 @@
+"""Thin Lightning shells around evaluations, run records and health checks."""

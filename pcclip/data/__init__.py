@@ -1,0 +1,1 @@
+"""Records, shards, the embedding bank, the stream and the datamodule."""

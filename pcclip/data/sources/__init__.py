@@ -1,0 +1,1 @@
+"""Captioned picture sets: where pictures, captions and attributes come from."""

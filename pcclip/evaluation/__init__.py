@@ -1,0 +1,1 @@
+"""Evaluation protocols over encode functions, with confidence intervals."""

@@ -1,0 +1,1 @@
+"""Pairs, wordings and writers of differences; imports neither torch nor Lightning."""

@@ -1,0 +1,1 @@
+"""open_clip towers: load, freeze, encode, save."""
