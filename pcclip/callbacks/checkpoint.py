@@ -1,0 +1,29 @@
+"""Checkpoints of a run: the last one, written atomically, every so many steps and on SIGTERM."""
+
+from __future__ import annotations
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Keep `checkpoints/last.ckpt` of the run.
+
+    Args:
+        every_n_train_steps: optimizer steps between two checkpoints.
+    """
+
+    def __init__(self, every_n_train_steps: int = 200) -> None:
+        """See the class."""
+        super().__init__(
+            filename="last",
+            enable_version_counter=False,
+            every_n_train_steps=every_n_train_steps,
+            save_on_exception=True,
+        )
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save where SIGTERM stopped us, between two steps; other errors may come amidst one."""
+        if isinstance(exception, SIGTERMException):
+            super().on_exception(trainer, pl_module, exception)

@@ -1,0 +1,203 @@
+"""The LightningModule: towers, objectives, optimiser and what is logged of them; nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from pcclip.errors import PcclipError
+from pcclip.model.checkpoint import check_compatible, describe
+from pcclip.model.towers import load_towers
+from pcclip.model.trainable import LoraOptions, TrainablePart, select_trainable
+from pcclip.objective import CaptionInfoNCE, CaptionInputs, DifferenceInputs, DifferenceObjective, World
+
+Batch = dict[str, dict[str, Any]]
+
+
+class DifferenceTraining(LightningModule):
+    """Train a text tower (or more) on image differences, on captions, or on both.
+
+    Args:
+        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's small configs.
+        pretrained: open_clip's pretrained tag or a checkpoint file; null for folders and hubs.
+        random_init: start from random weights; only for pretraining.
+        trainable: which part trains (see `pcclip.model.trainable`).
+        lora: rank, scale and targets of the adapters; only with `trainable: lora`.
+        objective: loss over triples; null if the data holds captions only.
+        caption_objective: loss over captioned pictures: pretraining, the captions baseline, or rehearsal.
+        caption_weight: factor on the caption loss where both are trained.
+        optimizer: class path and arguments; gets matrices, and vectors without weight decay.
+        lr_scheduler: class path and arguments.
+        lr_interval: when the scheduler steps.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        random_init: bool = False,
+        trainable: TrainablePart = "blocks",
+        lora: LoraOptions | None = None,
+        objective: DifferenceObjective | None = None,
+        caption_objective: CaptionInfoNCE | None = None,
+        caption_weight: float = 1.0,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["step", "epoch"] = "step",
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        if objective is None and caption_objective is None:
+            raise PcclipError("model.objective and model.caption_objective are both null: set at least one")
+        self.towers = load_towers(name, pretrained, random_init=random_init)
+        self.trainable_part = trainable
+        self.report = select_trainable(self.towers, trainable, lora)
+        self.objective = objective
+        self.caption_objective = caption_objective
+        self.caption_weight = caption_weight
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.lr_interval = lr_interval
+        self.strict_loading = False  # frozen weights are not in our checkpoints; we check the names ourselves
+        # Taken before any checkpoint is restored: step 0 of the run, resumed or not.
+        self.base_weights = {n: p.detach().clone() for n, p in self.tower_weights()}
+        self.base_meta = describe(self.towers)
+
+    def tower_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Names and parameters of the towers that train."""
+        return ((n, p) for n, p in self.towers.named_parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def set_tower_weights(self, weights: dict[str, Tensor]) -> None:
+        """Put `weights` (as from `geometry.interpolate`) into the trainable tower parameters."""
+        for name, parameter in self.tower_weights():
+            parameter.copy_(weights[name])
+
+    @property
+    def world(self) -> World:
+        """Rank and number of training processes."""
+        return World(self.global_rank, self.trainer.world_size)
+
+    def setup(self, stage: str) -> None:
+        """Refuse precisions without fp32 master weights; say what trains."""
+        if str(self.trainer.precision).endswith("true") and not str(self.trainer.precision).startswith("32"):
+            raise PcclipError(
+                f"trainer.precision={self.trainer.precision} keeps no fp32 master weights, and small updates "
+                "are then lost: use bf16-mixed or 32-true"
+            )
+        if stage == "fit":
+            rank_zero_info(str(self.report))
+
+    def losses(self, batch: Batch, world: World) -> dict[str, Tensor]:
+        """Losses of one batch by name, `loss` being what is minimised."""
+        losses: dict[str, Tensor] = {}
+        if (triples := batch.get("differences")) is not None:
+            if self.objective is None:
+                raise PcclipError("data.triples is set but model.objective is null: set one or unset the other")
+            image1_BD, image2_BD = self._images(triples, "1", "2")
+            ids = (triples["text_id"], triples["image1_id"], triples["image2_id"])
+            text_BD = self.towers.encode_texts(triples["tokens"])
+            losses["difference_loss"] = self.objective(
+                DifferenceInputs(text_BD, image1_BD, image2_BD, *ids), world
+            )
+        if (captions := batch.get("captions")) is not None:
+            if self.caption_objective is None:
+                raise PcclipError("data.captions is set but model.caption_objective is null: set or unset both")
+            (image_BD,) = self._images(captions, "")
+            text_BD = self.towers.encode_texts(captions["tokens"])
+            losses["caption_loss"] = self.caption_objective(
+                CaptionInputs(text_BD, image_BD, captions["text_id"], captions["image_id"]), world
+            )
+        weights = {"difference_loss": 1.0, "caption_loss": self.caption_weight if len(losses) > 1 else 1.0}
+        losses["loss"] = torch.stack([weights[n] * v for n, v in losses.items()]).sum()
+        return losses
+
+    def _images(self, part: dict[str, Any], *suffixes: str) -> list[Tensor]:
+        if f"features{suffixes[0]}" in part:
+            return [part[f"features{s}"] for s in suffixes]
+        pixels = [part[f"pixels{s}"] for s in suffixes]
+        rows = self.towers.encode_images(torch.cat(pixels))
+        return list(rows.chunk(len(suffixes)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of this rank's rows against the global batch."""
+        losses = self.losses(batch, self.world)
+        if not torch.isfinite(losses["loss"]):
+            self._stop_at(batch, losses)
+        rows = sum(len(part["keys"]) for part in batch.values())
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
+        for name, module in (("temperature", self.objective), ("caption_temperature", self.caption_objective)):
+            if (temperature := getattr(module, "temperature", None)) is not None:
+                self.log(f"train/{name}", 1 / temperature.scale(), batch_size=rows)
+        return losses["loss"]
+
+    def _stop_at(self, batch: Batch, losses: dict[str, Tensor]) -> None:
+        record = {
+            "step": self.global_step,
+            "rank": self.global_rank,
+            "losses": {n: str(v.item()) for n, v in losses.items()},
+            "keys": {n: list(part["keys"]) for n, part in batch.items()},
+        }
+        folder = Path(self.trainer.log_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"nonfinite-rank{self.global_rank}.json"
+        path.write_text(json.dumps(record, indent=1))
+        raise PcclipError(
+            f"the loss is not finite at step {self.global_step}; the keys of the batch are in {path}. "
+            "Look at those records, or lower the learning rate"
+        )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Losses over this rank's batch alone: ranks may hold different numbers of batches."""
+        rows = sum(len(part["keys"]) for part in batch.values())
+        for name, value in self.losses(batch, World()).items():
+            self.log(f"validation/{name}", value, on_epoch=True, batch_size=rows, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over the parameters that train; vectors (norms, biases, scales) without decay."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = self.optimizer([g for g in groups if g["params"]])
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": self.lr_interval}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient norm, before any clipping."""
+        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what trains, and say what it belongs to; a trained image tower keeps its statistics too."""
+        if self.trainable_part != "both":
+            kept = {n for n, p in self.named_parameters() if p.requires_grad}
+            checkpoint["state_dict"] = {n: t for n, t in checkpoint["state_dict"].items() if n in kept}
+        checkpoint["pcclip"] = {**self.base_meta, "trainable": self.trainable_part}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another architecture, other base weights, or another trained part."""
+        meta = checkpoint.get("pcclip")
+        if meta is None:
+            raise PcclipError("the checkpoint was not written by pcclip: it names no architecture or base weights")
+        check_compatible(meta, self.towers)
+        if meta["trainable"] != self.trainable_part:
+            raise PcclipError(
+                f"the checkpoint trained '{meta['trainable']}' but model.trainable is '{self.trainable_part}'"
+            )
+        expected = {n for n, p in self.named_parameters() if p.requires_grad}
+        if missing := sorted(expected - checkpoint["state_dict"].keys()):
+            raise PcclipError(f"the checkpoint lacks {len(missing)} trained weights, the first: {missing[0]}")
