@@ -1,0 +1,134 @@
+"""Sets of shards: writing them so that a killed writer leaves nothing half done, and naming them.
+
+A set is a folder of `000000.tar`, `000001.tar`, ... and a `set.json`, which is written last: a folder without
+it is unfinished, or was not written by us.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from braceexpand import braceexpand
+
+from pcclip.data.records import SCHEMA, Kind, Payload
+from pcclip.errors import PcclipError
+
+SET_FILE = "set.json"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard of a set: file name, number of records, size in bytes, sha256 of the file."""
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """What `set.json` says.
+
+    Args:
+        kind: `pictures` or `triples`.
+        payload: Of triples: `keys` or `pixels`; None for pictures.
+        records: In all shards.
+        shards: In order.
+        card: Free notes of who made it.
+    """
+
+    kind: Kind
+    payload: Payload | None
+    records: int
+    shards: tuple[ShardEntry, ...]
+    card: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> ShardSet:
+        """Reads `folder/set.json`.
+
+        Raises:
+            PcclipError: It is missing, broken or of another schema.
+        """
+        file = folder / SET_FILE
+        try:
+            raw = json.loads(file.read_bytes())
+            if raw["schema"] != SCHEMA:
+                raise PcclipError(
+                    f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set again, or "
+                    "use the version of pcclip that wrote it."
+                )
+            shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
+            return cls(raw["kind"], raw["payload"], raw["records"], shards, raw["card"])
+        except FileNotFoundError as error:
+            raise PcclipError(
+                f"{folder}: unfinished or foreign set: it has no {SET_FILE}. Finish writing it, or pass "
+                f"'{folder}/*.tar' to read its shards anyway."
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise PcclipError(f"{file}: cannot be read ({error!r}). Write the set again.") from error
+
+    def to_json(self) -> bytes:
+        """The bytes of `set.json`."""
+        return (json.dumps({"schema": SCHEMA} | asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def resolve_shards(spec: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Finds the shards that a setting names.
+
+    Args:
+        spec: A folder with a `set.json`; a tar file; a glob such as `DIR/*.tar`; a brace pattern such as
+            `DIR/{00000..00099}.tar`; or a list of these.
+
+    Returns:
+        The shards in order (a glob's are sorted by name), each once.
+
+    Raises:
+        PcclipError: Nothing matches, a set is unfinished, or a listed shard is missing or of another size.
+    """
+    if not isinstance(spec, str | Path):
+        found = [path for part in spec for path in resolve_shards(part)]
+    elif Path(spec).is_dir():
+        found = _set_shards(Path(spec))
+    else:
+        found = [path for part in braceexpand(str(spec)) for path in _matches(part)]
+    if not found:
+        raise PcclipError(
+            f"no shard matches {str(spec)!r}. Pass a folder with a {SET_FILE}, a tar file, a glob 'DIR/*.tar' or "
+            "a brace pattern 'DIR/{00000..00099}.tar'."
+        )
+    twice = {str(path) for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
+    if twice:
+        raise PcclipError(f"{spec!r} names {', '.join(sorted(twice))} more than once. Name each shard once.")
+    return found
+
+
+def _set_shards(folder: Path) -> list[Path]:
+    listed = ShardSet.load(folder).shards
+    for entry in listed:
+        path = folder / entry.name
+        size = path.stat().st_size if path.is_file() else None
+        if size != entry.bytes:
+            has = "is missing" if size is None else f"has {size} bytes"
+            raise PcclipError(
+                f"{path}: {has}, but {folder / SET_FILE} lists it with {entry.bytes} bytes. Copy the set again, "
+                "completely, or write it again."
+            )
+    return [folder / entry.name for entry in listed]
+
+
+def _matches(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    if path.is_dir():
+        return _set_shards(path)
+    if path.is_file():
+        return [path]
+    if glob.has_magic(pattern):
+        return [Path(match) for match in sorted(glob.glob(pattern))]
+    raise PcclipError(f"{pattern}: there is no such shard. Check the path in the setting.")

@@ -1,0 +1,20 @@
+"""Shards in one import: write a set, name its shards, read them."""
+
+from __future__ import annotations
+
+from pcclip.data.index import CACHE_FOLDER, ShardIndex, sidecar_path
+from pcclip.data.records import ShardError
+from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet, resolve_shards
+from pcclip.data.writer import ShardSetWriter
+
+__all__ = [
+    "CACHE_FOLDER",
+    "SET_FILE",
+    "ShardEntry",
+    "ShardError",
+    "ShardIndex",
+    "ShardSet",
+    "ShardSetWriter",
+    "resolve_shards",
+    "sidecar_path",
+]
