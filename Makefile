@@ -1,0 +1,87 @@
+# `make help` lists the targets. Everything runs in .venv, which `make env` makes from constraints.txt.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+PCCLIP := $(VENV)/bin/pcclip
+SEEDS ?= 0 1 2
+EUROSAT_ROOT ?= data/downloads
+RUNS ?= runs
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help env demo eurosat test lint format bench tensorboard published clean-runs
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+env: $(VENV)/.stamp  ## make the environment (.venv) with the tested versions
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@echo "making $(VENV): the packages are about 6 GB, some minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# One fit: a run that was stopped goes on in its folder, a finished one is left alone.
+# $(1) experiment, $(2) version, $(3) options of `pcclip fit`
+define fit
+	@if [ -f $(RUNS)/$(1)/$(2)/config.yaml ]; then set -x; $(PCCLIP) resume $(RUNS)/$(1)/$(2); \
+	else set -x; $(PCCLIP) fit $(3) --runs $(RUNS) --version $(2); fi
+endef
+
+## -- the shapes world -------------------------------------------------------------------------
+data/shapes/CARD.md: data_recipes/shapes/demo.yaml | env
+	$(PCCLIP) prepare --config $<
+
+$(RUNS)/shapes-pretrain/seed%/summary.json: | data/shapes/CARD.md
+	$(call fit,shapes-pretrain,seed$*,--config experiments/shapes/pretrain.yaml --seed_everything $*)
+
+$(RUNS)/shapes-differences/seed%/summary.json: | $(RUNS)/shapes-pretrain/seed%/summary.json
+	$(call fit,shapes-differences,seed$*,--config experiments/shapes/differences.yaml --seed_everything $*)
+
+$(RUNS)/shapes-published/seed%/summary.json: | $(RUNS)/shapes-pretrain/seed%/summary.json
+	$(call fit,shapes-published,seed$*,--config experiments/shapes/published.yaml --seed_everything $*)
+
+demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
+	$(PCCLIP) compare $(<D:%/seed0=%) $(RUNS)/shapes-differences
+
+## -- EuroSAT ----------------------------------------------------------------------------------
+data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
+	$(PCCLIP) prepare --config $< --source.root $(EUROSAT_ROOT)
+
+$(RUNS)/eurosat-pretrain/seed%/summary.json: | data/eurosat/CARD.md
+	$(call fit,eurosat-pretrain,seed$*,--config experiments/eurosat/pretrain.yaml --seed_everything $*)
+
+$(RUNS)/eurosat-differences/seed%/summary.json: | $(RUNS)/eurosat-pretrain/seed%/summary.json
+	$(call fit,eurosat-differences,seed$*,--config experiments/eurosat/differences.yaml --seed_everything $*)
+
+$(RUNS)/eurosat-published/seed%/summary.json: | $(RUNS)/eurosat-pretrain/seed%/summary.json
+	$(call fit,eurosat-published,seed$*,--config experiments/eurosat/published.yaml --seed_everything $*)
+
+eurosat: $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the same on real satellite photos (EUROSAT_ROOT=folder of EuroSAT)
+	$(PCCLIP) compare $(RUNS)/eurosat-differences
+
+published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json)  ## the paper's published settings beside ours, on the shapes world
+	$(PCCLIP) compare $(RUNS)/shapes-published $(RUNS)/shapes-differences
+
+## -- the project ------------------------------------------------------------------------------
+tensorboard: env  ## dashboards of all runs
+	$(VENV)/bin/tensorboard --logdir $(RUNS)
+
+test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real data too)
+	$(VENV)/bin/python -m pytest -q
+
+lint: env  ## ruff, mypy and the rooms' import rules
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: env  ## let ruff format the code
+	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+bench: env  ## training step, loader and bank beside their baselines; writes runs/bench/latest.json
+	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench
+

@@ -1,0 +1,7 @@
+"""`python -m pcclip` is `pcclip`."""
+
+import sys
+
+from pcclip.cli import main
+
+sys.exit(main())

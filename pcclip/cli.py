@@ -1,0 +1,84 @@
+"""The one entry point: `pcclip VERB ...`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pcclip import __version__
+from pcclip.errors import PcclipError
+
+TRAINER_VERBS = ("fit", "validate", "test")
+
+
+def _trainer(arguments: list[str]) -> None:
+    from pcclip.trainer_cli import run  # imports torch and Lightning
+
+    run(arguments)
+
+
+def _resume(arguments: list[str]) -> None:
+    from jsonargparse import auto_cli
+
+    from pcclip.runs import resume_arguments
+
+    _trainer(auto_cli(resume_arguments, args=arguments))
+
+
+def _function(module: str, name: str) -> Callable[[list[str]], None]:
+    """A verb that is one typed function, imported when it is called."""
+
+    def verb(arguments: list[str]) -> None:
+        import importlib
+
+        from jsonargparse import auto_cli
+
+        auto_cli(getattr(importlib.import_module(module), name), args=arguments)
+
+    return verb
+
+
+VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
+    "prepare": ("make pictures, differences and shards from a recipe", _function("pcclip.data.prepare", "prepare")),
+    "inspect": ("validate shards and show what is in them", _function("pcclip.data.inspect", "inspect")),
+    "bank": ("embed a picture set once by a frozen tower", _function("pcclip.data.bank_cli", "bank")),
+    "fit": ("train by a configuration", _trainer),
+    "validate": ("losses and evaluations on the validation split", _trainer),
+    "test": ("evaluations on the test split", _trainer),
+    "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "compare": ("one table of several runs, seeds averaged", _function("pcclip.evaluation.table", "compare")),
+}
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  {verb:10} {what}" for verb, (what, _) in VERBS.items())
+    return f"pcclip {__version__}\n\nusage: pcclip VERB [--help] [options]\n\n{rows}"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        args: words after `pcclip`; the process's own when None.
+
+    Returns:
+        Exit status: 0, 1 after an error of the user's files or settings, 2 for an unknown verb.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or words[0] in ("-h", "--help", "--version"):
+        print(__version__ if words[:1] == ["--version"] else _usage())
+        return 0
+    if words[0] not in VERBS:
+        print(f"unknown verb '{words[0]}'\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
+    except PcclipError as error:
+        print(f"pcclip {words[0]}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

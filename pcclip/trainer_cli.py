@@ -1,0 +1,96 @@
+"""LightningCLI as pcclip uses it: run folders, mandatory callbacks, defaults that keep numbers right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from pcclip.callbacks.checkpoint import RunCheckpoint
+from pcclip.callbacks.throughput import Throughput
+from pcclip.data.datamodule import DifferenceData
+from pcclip.runs import claim
+from pcclip.training import DifferenceTraining
+
+_VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that Lightning launches
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Write the resolved configuration into a new run folder; leave a resumed run's alone."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save once, on the first rank."""
+        folder = trainer.log_dir
+        resumed = folder is not None and (Path(folder) / self.config_filename).is_file()
+        if folder is not None and not trainer.strategy.broadcast(resumed):
+            super().setup(trainer, pl_module, stage)
+
+
+class PcclipCLI(LightningCLI):
+    """`fit`, `validate` and `test` with configurations composed from left to right."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and place, and the callbacks that every run has."""
+        parser.add_argument("--experiment", type=str, default="experiment", help="name of the experiment")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--version", type=str | None, default=None, help="run folder; the next one if unset")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "seed_everything": 0,
+                "trainer.use_distributed_sampler": False,  # the stream splits by itself
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.logger": True,
+                "trainer.log_every_n_steps": 10,
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse `args` whatever the process's own words are; tests call us with lists."""
+        self.config = parser.parse_args(args)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Claim the run folder, and log to it."""
+        settings = self.config[self.subcommand]
+        if settings.trainer.logger is True and not settings.trainer.fast_dev_run:
+            kwargs["logger"] = TensorBoardLogger(settings.runs, settings.experiment, self._version(settings))
+        kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), Throughput()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _version(self, settings: Any) -> str:
+        if settings.version is not None:
+            return str(settings.version)
+        if _VERSION_OF_RUN in os.environ:
+            return os.environ[_VERSION_OF_RUN]
+        if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+            return "pending"  # Lightning takes the first rank's folder
+        version = claim(settings.runs, settings.experiment, self.subcommand)
+        os.environ[_VERSION_OF_RUN] = version
+        return version
+
+
+def run(arguments: list[str]) -> PcclipCLI:
+    """Parse and run `fit`, `validate` or `test`.
+
+    Args:
+        arguments: the verb and its options.
+    """
+    torch.set_float32_matmul_precision("high")
+    mode = {"parser_mode": "omegaconf+"}
+    try:
+        return PcclipCLI(
+            DifferenceTraining,
+            DifferenceData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveRunConfig,
+            parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
+            args=arguments,
+        )
+    finally:
+        os.environ.pop(_VERSION_OF_RUN, None)
