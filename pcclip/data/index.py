@@ -8,7 +8,7 @@ import os
 import threading
 import zipfile
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -45,7 +45,7 @@ class ShardIndex:
         self.stamp = stamp
         self.skipped = int(arrays["skipped"])
         self._arrays = arrays
-        self._names = tuple(arrays["extensions"].tobytes().decode().split("\0"))
+        self._names = tuple(arrays["extensions"].tobytes().decode("utf-8", "surrogateescape").split("\0"))
         self._key_ends = arrays["key_ends"]
         self._key_bytes = arrays["key_bytes"].tobytes()
         self._firsts = arrays["firsts"]
@@ -59,8 +59,8 @@ class ShardIndex:
 
         Args:
             path: The tar.
-            cache_dir: Where indexes are kept; default is `.pcclip-cache` beside the shard. A folder that cannot
-                be written to costs only the time of another scan.
+            cache_dir: Where indexes are kept; default is `.pcclip-cache` beside the shard. A folder that
+                cannot be written to costs only the time of another scan.
 
         Raises:
             ShardError: The tar is cut or damaged, or two of its records have the same key.
@@ -129,7 +129,7 @@ class ShardIndex:
 
     def _pread(self, size: int, offset: int) -> bytes:
         file = _open(self.path, self.stamp)
-        parts = []
+        parts: list[bytes] = []
         while size > 0:
             part = os.pread(file.descriptor, size, offset)
             if not part:
@@ -182,8 +182,13 @@ def sidecar_path(shard: Path, cache_dir: Path | None, suffix: str) -> Path:
 def _build(path: Path, members: list[Member]) -> dict[str, npt.NDArray[Any]]:
     numbers: dict[str, int] = {}
     keys: list[bytes] = []
-    firsts, offsets, sizes, kinds, skipped = [], [], [], [], 0
-    current, present = None, set()
+    firsts: list[int] = []
+    offsets: list[int] = []
+    sizes: list[int] = []
+    kinds: list[int] = []
+    skipped = 0
+    current: str | None = None
+    present: set[str] = set()
     for (_, offset, size), split in zip(members, record_names(name for name, _, _ in members), strict=True):
         if split is None:
             skipped += 1
@@ -200,17 +205,16 @@ def _build(path: Path, members: list[Member]) -> dict[str, npt.NDArray[Any]]:
         sizes.append(size)
         kinds.append(numbers.setdefault(extension, len(numbers)))
     if len(set(keys)) < len(keys):
-        seen: set[bytes] = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise ShardError.at(
             path,
             twice.decode("utf-8", "replace"),
-            "comes again after other records; the files of a record must follow one another, and keys be unique",
+            "comes again after other records; the files of a record must follow one another",
             "Write the tar with 'tar --sort=name', or give every record its own key.",
         )
     return {
         "skipped": np.array(skipped),
-        "extensions": np.frombuffer("\0".join(numbers).encode(), np.uint8),
+        "extensions": np.frombuffer("\0".join(numbers).encode("utf-8", "surrogateescape"), np.uint8),
         "key_bytes": np.frombuffer(b"".join(keys), np.uint8),
         "key_ends": np.cumsum([0] + [len(key) for key in keys], dtype=np.uint32),
         "firsts": np.array([*firsts, len(offsets)], np.uint32),
@@ -241,7 +245,7 @@ def _read_cache(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
 
 def _write_cache(path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, valid=np.array([_VERSION, *stamp], np.int64), **arrays)
+    np.savez(buffer, allow_pickle=False, **(arrays | {"valid": np.array([_VERSION, *stamp], np.int64)}))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())

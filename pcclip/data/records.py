@@ -6,6 +6,7 @@ picture; `KEY.json` (with `KEY.1.jpg` and `KEY.2.jpg` where the payload is `pixe
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,13 @@ class ShardError(PcclipError):
     def at(cls, shard: object, key: str, problem: str, remedy: str) -> ShardError:
         """Builds the error from its four parts."""
         return cls(f"{shard}: record {key!r}: {problem}. {remedy}")
+
+
+def stable_hash(text: str) -> int:
+    """A 64-bit hash of a key or a text, the same in every process and on every machine."""
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little"
+    )
 
 
 def check_key(key: str, shard: object) -> None:

@@ -61,8 +61,8 @@ class ShardSet:
             raw = json.loads(file.read_bytes())
             if raw["schema"] != SCHEMA:
                 raise PcclipError(
-                    f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set again, or "
-                    "use the version of pcclip that wrote it."
+                    f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set "
+                    "again, or use the version of pcclip that wrote it."
                 )
             shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
             return cls(raw["kind"], raw["payload"], raw["records"], shards, raw["card"])
@@ -100,8 +100,8 @@ def resolve_shards(spec: str | Path | Sequence[str | Path]) -> list[Path]:
         found = [path for part in braceexpand(str(spec)) for path in _matches(part)]
     if not found:
         raise PcclipError(
-            f"no shard matches {str(spec)!r}. Pass a folder with a {SET_FILE}, a tar file, a glob 'DIR/*.tar' or "
-            "a brace pattern 'DIR/{00000..00099}.tar'."
+            f"no shard matches {str(spec)!r}. Pass a folder with a {SET_FILE}, a tar file, a glob "
+            "'DIR/*.tar' or a brace pattern 'DIR/{00000..00099}.tar'."
         )
     twice = {str(path) for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
     if twice:
@@ -117,8 +117,8 @@ def _set_shards(folder: Path) -> list[Path]:
         if size != entry.bytes:
             has = "is missing" if size is None else f"has {size} bytes"
             raise PcclipError(
-                f"{path}: {has}, but {folder / SET_FILE} lists it with {entry.bytes} bytes. Copy the set again, "
-                "completely, or write it again."
+                f"{path}: {has}, but {folder / SET_FILE} lists it with {entry.bytes} bytes. Copy the set "
+                "again, completely, or write it again."
             )
     return [folder / entry.name for entry in listed]
 

@@ -45,7 +45,7 @@ def scan_tar(path: Path) -> list[Member]:
             members: list[Member] = []
             try:
                 end = _scan_plain(data, size, members)
-            except _NotPlain:
+            except (_NotPlain, ValueError):
                 members.clear()
                 end = _scan_any(path, file, size, members)
             _check_end(path, data, end, size, members)
@@ -89,7 +89,7 @@ def _scan_any(path: Path, file: BinaryIO, size: int, members: list[Member]) -> i
                 if member.isreg():
                     members.append((member.name, member.offset_data, member.size))
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps them all otherwise
-            return int(tar.offset)  # type: ignore[attr-defined]
+            return tar.offset
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise _cut(path, members, str(error)) from error
 
@@ -103,15 +103,17 @@ def _check_end(path: Path, data: mmap.mmap, end: int, size: int, members: list[M
         raise _cut(path, members, f"there is no valid header at byte {end}")
     if any(data[start : start + (1 << 20)].strip(b"\0") for start in range(end, size, 1 << 20)):
         raise ShardError(
-            f"{path}: data follows the end-of-archive mark at byte {end}; a reader would lose it. Were tars joined "
-            "by 'cat'? Keep them as separate shards."
+            f"{path}: data follows the end-of-archive mark at byte {end}; a reader would lose it. Were tars "
+            "joined by 'cat'? Keep them as separate shards."
         )
 
 
 def _cut(path: Path, members: list[Member], why: str) -> ShardError:
-    last = f"its last whole member is {members[-1][0]!r}" if members else "it has no whole member"
+    key = next((split[0] for split in record_names(m[0] for m in reversed(members)) if split), None)
+    last = f"its last good key is {key!r}" if key is not None else "no record in it is good"
     return ShardError(
-        f"{path}: truncated or damaged tar: {why}; {last}. Copy or write the shard again, or leave it out of the set."
+        f"{path}: truncated or damaged tar: {why}; {last}. Copy or write the shard again, or leave it out of "
+        "the set."
     )
 
 

@@ -22,6 +22,7 @@ from pcclip.data.records import (
     ShardError,
     Triple,
     check_key,
+    stable_hash,
 )
 from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet
 from pcclip.errors import PcclipError
@@ -81,8 +82,8 @@ class ShardSetWriter:
         """Appends a triple record; with both encoded pictures the payload is `pixels`, with none `keys`.
 
         Raises:
-            ShardError: The triple is not valid, its key is in the set already, or its payload differs from the
-                set's.
+            ShardError: The triple is not valid, or its key is in the set already.
+            PcclipError: Its payload differs from the set's.
         """
         if (image1 is None) != (image2 is None):
             raise ShardError.at(
@@ -134,7 +135,8 @@ class ShardSetWriter:
     def _take_folder(self) -> int:
         if (self.folder / SET_FILE).exists():
             raise PcclipError(
-                f"{self.folder}: holds a finished set already. Delete the folder to write it again, or choose another."
+                f"{self.folder}: holds a finished set already. Delete the folder to write it again, or "
+                "choose another."
             )
         marker = self.folder / _MARKER
         # Only a folder that carries our marker is cleared: shards of another origin may have the same names.
@@ -160,12 +162,11 @@ class ShardSetWriter:
     def _expect(self, kind: Kind, payload: Payload | None) -> None:
         if kind != self.kind:
             raise PcclipError(f"{self.folder}: this writer writes {self.kind}, not {kind}.")
-        if self._shards or self._shard is not None:
-            if payload != self.payload:
-                raise PcclipError(
-                    f"{self.folder}: a triple with payload {payload!r} among triples with payload "
-                    f"{self.payload!r}. Give both pictures with every triple, or with none."
-                )
+        if (self._shards or self._shard is not None) and payload != self.payload:
+            raise PcclipError(
+                f"{self.folder}: a triple with payload {payload!r} among triples with payload "
+                f"{self.payload!r}. Give both pictures with every triple, or with none."
+            )
         self.payload = payload
 
     def _check_extension(self, key: str, extension: str) -> None:
@@ -177,7 +178,7 @@ class ShardSetWriter:
 
     def _write(self, key: str, members: Mapping[str, bytes]) -> None:
         check_key(key, self.folder)
-        digest = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
+        digest = stable_hash(key)
         if digest in self._keys:
             raise ShardError.at(
                 self.folder, key, "the set holds this key already", "Give every record its own key."
@@ -203,7 +204,7 @@ class _OpenShard:
         self._path = folder / name
         self._temporary = folder / f".{name}.tmp"
         self._file = _Hashing(self._temporary.open("wb"))
-        self._tar = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def add(self, key: str, members: Mapping[str, bytes]) -> None:
         for extension in sorted(members):

@@ -1,0 +1,337 @@
+"""The embedding bank: every picture of a set through the frozen image tower, once, then read from disk."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.progress import Progress
+
+from pcclip.data.bank_files import (
+    BANK_FILE,
+    EMBEDDINGS,
+    HASH_ROWS,
+    HASHES,
+    KEY_BYTES,
+    KEY_ENDS,
+    BankError,
+    BankWriter,
+    Dtype,
+)
+from pcclip.data.index import ShardIndex
+from pcclip.data.progress import progress_bar
+from pcclip.data.records import SCHEMA, ShardError, decode_picture, image_extension, stable_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Bank", "BankError", "BankWriter", "build_bank"]
+
+_RESIDENT_ROWS = 1024
+_CHECKPOINT_SECONDS = 2.0
+
+
+class Bank:
+    """Unit image embeddings by picture key, memory-mapped: opening reads almost nothing.
+
+    Pickles as its path; safe in worker processes and threads. Make one by `Bank.open`.
+
+    Attributes:
+        folder: Of the bank.
+        fingerprint: Of the weights and preprocessing that made it.
+        dim: Width D of the embeddings.
+        dtype: Of the stored rows.
+        source: The shards that the pictures came from.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+        self.folder = folder
+        self.fingerprint: str = about["fingerprint"]
+        self.dim: int = about["dim"]
+        self.dtype: Dtype = about["dtype"]
+        self.source: list[dict[str, Any]] = about["source"]
+        self._about = about
+        self._count: int = about["count"]
+        mapped = np.load(folder / EMBEDDINGS, mmap_mode="r")
+        self._map: mmap.mmap = mapped._mmap
+        self._gathered = 0
+        self._embeddings = np.asarray(mapped)
+        self._hashes = np.asarray(np.load(folder / HASHES, mmap_mode="r"))
+        self._hash_rows = np.asarray(np.load(folder / HASH_ROWS, mmap_mode="r"))
+        self._key_ends = np.asarray(np.load(folder / KEY_ENDS, mmap_mode="r"))
+        self._key_bytes = np.memmap(folder / KEY_BYTES, np.uint8, "r").data
+
+    @classmethod
+    def open(cls, folder: str | Path, fingerprint: str | None) -> Bank:
+        """Opens a bank.
+
+        Args:
+            folder: Of the bank.
+            fingerprint: Of the model that will be used with it; None where none is (inspection).
+
+        Raises:
+            BankError: There is no bank, it is unfinished or damaged, or another model made it.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / BANK_FILE).read_bytes())
+            if about["schema"] != SCHEMA or about["kind"] != "bank":
+                raise ValueError(f"schema {about['schema']!r}, kind {about['kind']!r}")
+            bank = cls(folder, about)
+            if bank._embeddings.shape != (bank._count, bank.dim) or len(bank._key_ends) != bank._count + 1:
+                raise ValueError("its files do not fit one another")
+        except FileNotFoundError as error:
+            raise BankError(
+                f"{folder}: is no finished embedding bank: {error.filename} is missing. Build it again."
+            ) from error
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise BankError(
+                f"{folder}: cannot be read as an embedding bank ({error}). Delete it and build it again."
+            ) from error
+        if fingerprint is not None and fingerprint != bank.fingerprint:
+            raise BankError(
+                f"{folder}: this bank was made with image weights and preprocessing of fingerprint "
+                f"{bank.fingerprint}, but the model's is {fingerprint}. Name another folder and it is built "
+                "there, or use the model that the bank was made with."
+            )
+        return bank
+
+    def __len__(self) -> int:
+        return self._count
+
+    def keys(self) -> Iterator[str]:
+        """The picture keys in the order of the rows."""
+        for row in range(self._count):
+            yield self._key(row).decode("utf-8", "surrogateescape")
+
+    def rows(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Finds the rows of pictures.
+
+        Args:
+            keys: n picture keys, repeats allowed.
+
+        Returns:
+            (n,) row numbers.
+
+        Raises:
+            BankError: A picture is not in the bank.
+        """
+        rows = self.find(keys)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            raise BankError(
+                f"{self.folder}: has no picture {keys[int(missing[0])]!r} ({len(missing)} of {len(keys)} "
+                f"asked for are missing; it holds {self._count}). Build it from the picture set that these keys "
+                "name, or remove the records."
+            )
+        return rows
+
+    def find(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Like `rows`, with -1 for a picture that is not in the bank."""
+        hashes = np.fromiter((stable_hash(key) for key in keys), np.uint64, len(keys))
+        at = np.searchsorted(self._hashes, hashes)
+        rows = self._hash_rows[np.minimum(at, self._count - 1)].astype(np.int64)
+        starts, ends = self._key_ends[rows].tolist(), self._key_ends[rows + 1].tolist()
+        for i, (key, start, end) in enumerate(zip(keys, starts, ends, strict=True)):
+            if self._key_bytes[start:end] != key.encode("utf-8", "surrogateescape"):
+                rows[i] = self._find_beside(key, int(at[i]), int(hashes[i]))
+        return rows
+
+    def embeddings(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
+        """Reads embeddings.
+
+        Args:
+            rows: (n,) row numbers.
+
+        Returns:
+            (n, D) float32 unit rows, a copy.
+        """
+        values = self._embeddings[rows].astype(np.float32)
+        if self.dtype != "float32":
+            values /= np.linalg.norm(values, axis=1, keepdims=True)
+        # Each row read maps up to 64 KiB around it; letting go now and then keeps the process small, and the
+        # pages stay in the system's cache.
+        self._gathered += len(values)
+        if self._gathered >= _RESIDENT_ROWS and hasattr(mmap, "MADV_DONTNEED"):
+            self._gathered = 0
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return values
+
+    def _key(self, row: int) -> bytes:
+        return bytes(self._key_bytes[self._key_ends[row] : self._key_ends[row + 1]])
+
+    def _find_beside(self, key: str, at: int, wanted: int) -> int:
+        while at < self._count and int(self._hashes[at]) == wanted:
+            row = int(self._hash_rows[at])
+            if self._key(row) == key.encode("utf-8", "surrogateescape"):
+                return row
+            at += 1
+        return -1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bank, (self.folder, self._about)
+
+
+def build_bank(
+    folder: str | Path,
+    shards: Sequence[Path],
+    preprocess: Callable[[Image.Image], Tensor],
+    encode: Callable[[Tensor], Tensor],
+    fingerprint: str,
+    dim: int,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    dtype: Dtype = "float32",
+    progress: bool = True,
+    cache_dir: Path | None = None,
+    start_method: str | None = None,
+) -> Bank:
+    """Builds the bank of a picture set, goes on with one that was interrupted, or opens the finished one.
+
+    Of several processes that build the same folder one works and the others wait. The same pictures, model,
+    batch size and machine give the same bytes, interrupted or not.
+
+    Args:
+        folder: Of the bank.
+        shards: Of the picture set (`resolve_shards`).
+        preprocess: Picture (RGB) to (3, H, W) tensor; runs in the workers.
+        encode: (B, 3, H, W) to (B, dim) embeddings, of any length; brings the pixels to its own device.
+        fingerprint: Of the weights and the preprocessing.
+        dim: Width of the embeddings.
+        batch_size: Pictures per call of `encode`.
+        num_workers: Processes that decode; 0 decodes between the calls of `encode`.
+        dtype: Of the stored rows; float16 halves the bank.
+        progress: Whether to show a progress bar on standard error.
+        cache_dir: Of the shards' indexes.
+        start_method: Of the workers: fork, spawn or forkserver; None for Python's default.
+
+    Raises:
+        ShardError: A picture cannot be decoded, or a record has none.
+        BankError: The folder holds a bank of another model or of other pictures.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder, progress):
+        indexes = [ShardIndex.load(path, cache_dir) for path in shards]
+        source = [{"name": i.path.name, "records": len(i), "bytes": i.stamp[0]} for i in indexes]
+        if not folder.exists():
+            pictures = _Pictures(indexes, preprocess, batch_size)
+            plan = {"batch_size": batch_size}
+            writer = BankWriter(folder, pictures.keys(), dim, fingerprint, dtype, source, plan)
+            with writer, progress_bar(progress) as bar:
+                _fill(writer, pictures, encode, num_workers, start_method, bar)
+        bank = Bank.open(folder, fingerprint)
+    if (bank.source, bank.dtype, bank.dim) != (source, dtype, dim):
+        raise BankError(
+            f"{folder}: this bank was made as {bank.dtype} x {bank.dim} of {_describe(bank.source)}, but "
+            f"{dtype} x {dim} of {_describe(source)} is asked for. Name another folder, or delete this one."
+        )
+    return bank
+
+
+def _fill(
+    writer: BankWriter,
+    pictures: _Pictures,
+    encode: Callable[[Tensor], Tensor],
+    num_workers: int,
+    start_method: str | None,
+    bar: Progress,
+) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    # A checkpoint lies between batches, so the remaining batches are those of an uninterrupted build.
+    batches = range(-(-writer.done // pictures.batch_size), -(-writer.count // pictures.batch_size))
+    loader: DataLoader[Any] = DataLoader(
+        pictures,  # type: ignore[arg-type]  # it has what a map-style dataset needs, without importing torch
+        batch_size=None,
+        sampler=batches,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=start_method if num_workers else None,
+    )
+    task = bar.add_task(f"embedding bank {writer.folder.name}", total=writer.count, completed=writer.done)
+    checkpointed = time.monotonic()
+    with torch.inference_mode():
+        for pixels in loader:
+            if isinstance(pixels, str):
+                raise ShardError(pixels)
+            writer.append(encode(pixels).float().cpu().numpy())
+            if time.monotonic() - checkpointed > _CHECKPOINT_SECONDS:
+                writer.checkpoint()
+                checkpointed = time.monotonic()
+            bar.update(task, completed=writer.done)
+
+
+class _Pictures:
+    """Whole batches of preprocessed pictures by batch number; an error comes as its text.
+
+    (An exception that crosses a DataLoader's process border arrives wrapped in a traceback.)
+    """
+
+    def __init__(
+        self, indexes: Sequence[ShardIndex], preprocess: Callable[[Image.Image], Tensor], batch_size: int
+    ) -> None:
+        self.indexes = indexes
+        self.preprocess = preprocess
+        self.batch_size = batch_size
+        self.starts = np.cumsum([0] + [len(index) for index in indexes])
+
+    def keys(self) -> list[str]:
+        return [key for index in self.indexes for key in index.keys]
+
+    def __getitem__(self, batch: int) -> Tensor | str:
+        import torch
+
+        first = batch * self.batch_size
+        last = min(first + self.batch_size, int(self.starts[-1]))
+        try:
+            return torch.stack([self._pixels(row) for row in range(first, last)])
+        except ShardError as error:
+            return str(error)
+
+    def _pixels(self, row: int) -> Tensor:
+        shard = int(np.searchsorted(self.starts, row, side="right")) - 1
+        index, record = self.indexes[shard], row - int(self.starts[shard])
+        key = index.key(record)
+        extension = image_extension(index.extensions(record))
+        if extension is None:
+            raise ShardError.at(
+                index.path,
+                key,
+                "has no picture",
+                "An embedding bank is made of a picture set: check the setting.",
+            )
+        return self.preprocess(decode_picture(index.read(record, extension), key, index.path))
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, progress: bool) -> Iterator[None]:
+    path = folder.parent / f".{folder.name}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress_bar(progress) as bar:
+                bar.add_task(f"another process builds {folder.name}; waiting", total=None)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _describe(source: Sequence[dict[str, Any]]) -> str:
+    names = [shard["name"] for shard in source]
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{sum(shard['records'] for shard in source)} pictures in {listed or 'unnamed shards'}"
