@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import mmap
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,12 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Bank", "BankError", "BankWriter", "build_bank"]
 
-_RESIDENT_ROWS = 1024
 _CHECKPOINT_SECONDS = 2.0
 
 
 class Bank:
-    """Unit image embeddings by picture key, memory-mapped: opening reads almost nothing.
+    """Unit image embeddings by picture key, read from disk where they lie: opening reads almost nothing.
 
     Pickles as its path; safe in worker processes and threads. Make one by `Bank.open`.
 
@@ -63,9 +61,10 @@ class Bank:
         self._about = about
         self._count: int = about["count"]
         mapped = np.load(folder / EMBEDDINGS, mmap_mode="r")
-        self._map: mmap.mmap = mapped._mmap
-        self._gathered = 0
-        self._embeddings = np.asarray(mapped)
+        if mapped.shape != (self._count, self.dim) or mapped.dtype != self.dtype:
+            raise ValueError(f"{EMBEDDINGS} holds {mapped.dtype} {mapped.shape}, not what {BANK_FILE} says")
+        self._base: int = mapped.offset
+        self._file = os.open(folder / EMBEDDINGS, os.O_RDONLY | os.O_CLOEXEC)
         self._hashes = np.asarray(np.load(folder / HASHES, mmap_mode="r"))
         self._hash_rows = np.asarray(np.load(folder / HASH_ROWS, mmap_mode="r"))
         self._key_ends = np.asarray(np.load(folder / KEY_ENDS, mmap_mode="r"))
@@ -88,8 +87,6 @@ class Bank:
             if about["schema"] != SCHEMA or about["kind"] != "bank":
                 raise ValueError(f"schema {about['schema']!r}, kind {about['kind']!r}")
             bank = cls(folder, about)
-            if bank._embeddings.shape != (bank._count, bank.dim) or len(bank._key_ends) != bank._count + 1:
-                raise ValueError("its files do not fit one another")
         except FileNotFoundError as error:
             raise BankError(
                 f"{folder}: is no finished embedding bank: {error.filename} is missing. Build it again."
@@ -131,8 +128,8 @@ class Bank:
         if len(missing):
             raise BankError(
                 f"{self.folder}: has no picture {keys[int(missing[0])]!r} ({len(missing)} of {len(keys)} "
-                f"asked for are missing; it holds {self._count}). Build it from the picture set that these keys "
-                "name, or remove the records."
+                f"asked for are missing; it holds {self._count}). Build it from the picture set that these "
+                "keys name, or remove the records."
             )
         return rows
 
@@ -156,15 +153,16 @@ class Bank:
         Returns:
             (n, D) float32 unit rows, a copy.
         """
-        values = self._embeddings[rows].astype(np.float32)
+        # Positioned reads instead of the map: touching a mapped row makes some 160 KiB around it resident, so
+        # that a training run would soon hold the whole bank in every worker.
+        stored = np.empty((len(rows), self.dim), self.dtype)
+        view, width = stored.data.cast("B"), self.dim * stored.itemsize
+        for i, row in enumerate(np.asarray(rows).tolist()):
+            if os.preadv(self._file, [view[i * width : (i + 1) * width]], self._base + row * width) != width:
+                raise BankError(f"{self.folder}: row {row} is cut off. Delete the bank and build it again.")
+        values = stored.astype(np.float32, copy=False)
         if self.dtype != "float32":
             values /= np.linalg.norm(values, axis=1, keepdims=True)
-        # Each row read maps up to 64 KiB around it; letting go now and then keeps the process small, and the
-        # pages stay in the system's cache.
-        self._gathered += len(values)
-        if self._gathered >= _RESIDENT_ROWS and hasattr(mmap, "MADV_DONTNEED"):
-            self._gathered = 0
-            self._map.madvise(mmap.MADV_DONTNEED)
         return values
 
     def _key(self, row: int) -> bytes:
@@ -177,6 +175,10 @@ class Bank:
                 return row
             at += 1
         return -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Bank, (self.folder, self._about)

@@ -112,8 +112,8 @@ class BankWriter:
         wrong = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
         if len(wrong):
             raise BankError(
-                f"{self.folder}: the embedding of picture {self._keys[self.done + int(wrong[0])]!r} is zero or "
-                "not finite. Check the model's weights and precision."
+                f"{self.folder}: the embedding of picture {self._keys[self.done + int(wrong[0])]!r} is zero "
+                "or not finite. Check the model's weights and precision."
             )
         data = np.ascontiguousarray(rows / lengths, dtype=self.dtype)
         _pwrite(self._file, data, self._base + self.done * self.dim * self.dtype.itemsize)

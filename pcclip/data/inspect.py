@@ -1,0 +1,125 @@
+"""`pcclip inspect`: validates every record of a set and says what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pcclip.data.index import ShardIndex
+from pcclip.data.inspection.checks import check_all
+from pcclip.data.inspection.report import InspectReport
+from pcclip.data.inspection.tally import Tally
+from pcclip.data.inspection.view import show
+from pcclip.data.progress import progress_bar
+from pcclip.data.records import Kind, Payload, ShardError, image_extension, stable_hash
+from pcclip.data.sets import SET_FILE, ShardSet, resolve_shards
+from pcclip.errors import PcclipError
+
+__all__ = ["InspectReport", "inspect", "inspect_shards"]
+
+
+def inspect(
+    shards: str,
+    samples: int = 5,
+    pictures: str | None = None,
+    decode: bool = True,
+    as_json: bool = False,
+) -> None:
+    """Validate every record of a set, and print what is in it.
+
+    Args:
+        shards: A set's folder, a tar, a glob or a brace pattern.
+        samples: Number of records to print.
+        pictures: For triples: the picture set whose keys they name; missing pictures are faults.
+        decode: Whether to decode every picture (slow, finds damaged ones).
+        as_json: Whether to print the report as json.
+
+    Raises:
+        PcclipError: Something is wrong; the faults have been printed.
+    """
+    report = inspect_shards(shards, samples, pictures, decode, progress=True)
+    if as_json:
+        print(report.to_json())
+    else:
+        show(report)
+    if report.fault_count:
+        raise PcclipError(f"{shards}: {report.fault_count} fault(s), the first: {report.faults[0]}")
+
+
+def inspect_shards(
+    shards: str | Sequence[str],
+    samples: int = 5,
+    pictures: str | Sequence[str] | None = None,
+    decode: bool = True,
+    progress: bool = False,
+) -> InspectReport:
+    """Validates and counts; faults are collected in the report, not raised.
+
+    Args:
+        shards: As for `resolve_shards`.
+        samples: Number of records to draw.
+        pictures: For triples: the picture set whose keys they name.
+        decode: Whether to decode every picture.
+        progress: Whether to show progress on standard error.
+
+    Raises:
+        PcclipError: The shards, or those of `pictures`, cannot be found at all.
+    """
+    paths = resolve_shards(shards)
+    known = _key_hashes(resolve_shards(pictures)) if pictures is not None else None
+    report = InspectReport(str(shards), "pictures", shards=len(paths))
+    _compare_with_set_file(report, shards)
+    indexes = []
+    for path in paths:
+        report.bytes += path.stat().st_size
+        try:
+            indexes.append(ShardIndex.load(path))
+        except ShardError as error:
+            report.fault(str(error))
+    report.records = sum(len(index) for index in indexes)
+    report.skipped = sum(index.skipped for index in indexes)
+    report.kind, report.payload = _sniff(indexes)
+    tally = Tally(report, indexes)
+    with progress_bar(progress) as bar:
+        task = bar.add_task(f"inspect {report.kind}", total=report.records)
+        for number, checked in enumerate(check_all(indexes, report.kind, report.payload, decode)):
+            tally.add(number, checked)
+            bar.advance(task)
+    tally.finish(known, samples)
+    return report
+
+
+def _sniff(indexes: Iterable[ShardIndex]) -> tuple[Kind, Payload | None]:
+    """Kind and payload by the first record, so that sets without a `set.json` work as well."""
+    for index in indexes:
+        if len(index):
+            extensions = index.extensions(0)
+            if image_extension(extensions) is not None:
+                return "pictures", None
+            if "json" in extensions:
+                return "triples", "keys" if len(extensions) == 1 else "pixels"
+            return "pictures", None
+    return "pictures", None
+
+
+def _key_hashes(paths: Sequence[Path]) -> npt.NDArray[np.uint64]:
+    indexes = [ShardIndex.load(path) for path in paths]
+    return np.unique(np.fromiter((stable_hash(key) for index in indexes for key in index.keys), np.uint64))
+
+
+def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str]) -> None:
+    """Checks the shards' bytes against the sums in `set.json`."""
+    for folder in map(Path, [shards] if isinstance(shards, str) else shards):
+        if not folder.is_dir():
+            continue
+        for entry in ShardSet.load(folder).shards:
+            with (folder / entry.name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                    report.fault(
+                        f"{folder / entry.name}: its sha256 is not the one in {SET_FILE}: it changed after it "
+                        "was written. Copy the shard again, or write the set again."
+                    )

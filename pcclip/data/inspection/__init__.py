@@ -1,0 +1,1 @@
+"""The parts of `pcclip inspect`: checks of one record, statistics of all, the report and its look."""
