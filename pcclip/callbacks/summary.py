@@ -1,0 +1,79 @@
+"""`summary.json` of a run: before, after, delta, intervals, times and versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from pcclip.evaluation.protocol import Results
+from pcclip.training import DifferenceTraining
+
+SCHEMA = 1
+_PACKAGES = ("pcclip", "torch", "lightning", "open_clip_torch", "webdataset", "numpy")
+
+
+@dataclass
+class Summary:
+    """What a run found, filled in as it goes.
+
+    Attributes:
+        base: results of the base model on the test split.
+        tuned: results after the fit.
+        interpolated: results at the interpolation share chosen on validation data.
+        alpha: that share of the tuned weights.
+        seconds: stage -> seconds of wall time.
+    """
+
+    base: Results | None = None
+    tuned: Results | None = None
+    interpolated: Results | None = None
+    alpha: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds spent inside to `stage`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def as_dict(self) -> dict[str, Any]:
+        """Estimates of all stages that were measured, and paired deltas against the base."""
+        found: dict[str, Any] = {}
+        for stage in ("base", "tuned", "interpolated"):
+            if (results := getattr(self, stage)) is not None:
+                found[stage] = {n: asdict(e) for n, e in results.estimates().items()}
+        for stage, name in (("tuned", "delta"), ("interpolated", "interpolated_delta")):
+            results = getattr(self, stage)
+            if self.base is not None and results is not None:
+                found[name] = {n: asdict(e) for n, e in results.delta(self.base).items()}
+        return found
+
+    def write(self, folder: Path, trainer: Trainer, module: DifferenceTraining) -> None:
+        """Write `folder/summary.json` atomically."""
+        record = {
+            "schema": SCHEMA,
+            "experiment": folder.parent.name,
+            "version": folder.name,
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "steps": trainer.global_step,
+            "trainable": {"part": module.trainable_part, "parameters": module.report.total},
+            "base_model": module.base_meta,
+            "alpha": self.alpha,
+            **self.as_dict(),
+            "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in _PACKAGES}},
+        }
+        partial = folder / ".summary.json.tmp"
+        partial.write_text(json.dumps(record, indent=1))
+        os.replace(partial, folder / "summary.json")
