@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bank", "BankError", "BankWriter", "build_bank"]
 
-_CHECKPOINT_SECONDS = 2.0
-
 
 class Bank:
     """Unit image embeddings by picture key, read from disk where they lie: opening reads almost nothing.
@@ -197,6 +195,7 @@ def build_bank(
     progress: bool = True,
     cache_dir: Path | None = None,
     start_method: str | None = None,
+    checkpoint_seconds: float = 2.0,
 ) -> Bank:
     """Builds the bank of a picture set, goes on with one that was interrupted, or opens the finished one.
 
@@ -216,6 +215,7 @@ def build_bank(
         progress: Whether to show a progress bar on standard error.
         cache_dir: Of the shards' indexes.
         start_method: Of the workers: fork, spawn or forkserver; None for Python's default.
+        checkpoint_seconds: How much work a kill may cost.
 
     Raises:
         ShardError: A picture cannot be decoded, or a record has none.
@@ -231,7 +231,7 @@ def build_bank(
             plan = {"batch_size": batch_size}
             writer = BankWriter(folder, pictures.keys(), dim, fingerprint, dtype, source, plan)
             with writer, progress_bar(progress) as bar:
-                _fill(writer, pictures, encode, num_workers, start_method, bar)
+                _fill(writer, pictures, encode, num_workers, start_method, checkpoint_seconds, bar)
         bank = Bank.open(folder, fingerprint)
     if (bank.source, bank.dtype, bank.dim) != (source, dtype, dim):
         raise BankError(
@@ -247,6 +247,7 @@ def _fill(
     encode: Callable[[Tensor], Tensor],
     num_workers: int,
     start_method: str | None,
+    checkpoint_seconds: float,
     bar: Progress,
 ) -> None:
     import torch
@@ -269,7 +270,7 @@ def _fill(
             if isinstance(pixels, str):
                 raise ShardError(pixels)
             writer.append(encode(pixels).float().cpu().numpy())
-            if time.monotonic() - checkpointed > _CHECKPOINT_SECONDS:
+            if time.monotonic() - checkpointed >= checkpoint_seconds:
                 writer.checkpoint()
                 checkpointed = time.monotonic()
             bar.update(task, completed=writer.done)

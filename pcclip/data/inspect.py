@@ -120,6 +120,6 @@ def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str]) -
             with (folder / entry.name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
                     report.fault(
-                        f"{folder / entry.name}: its sha256 is not the one in {SET_FILE}: it changed after it "
-                        "was written. Copy the shard again, or write the set again."
+                        f"{folder / entry.name}: its sha256 is not the one in {SET_FILE}: it changed after "
+                        "it was written. Copy it again, or write the set again."
                     )

@@ -36,14 +36,20 @@ class ShardError(PcclipError):
 def stable_hash(text: str) -> int:
     """A 64-bit hash of a key or a text, the same in every process and on every machine."""
     return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little"
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
     )
 
 
 def check_key(key: str, shard: object) -> None:
     """Raises ShardError unless `key` can be a record's key in a shard (and a file name in a tar)."""
     name = key.rsplit("/", 1)[-1]
-    if not name or "." in name or key.startswith("/") or any(ord(c) < 32 for c in key):
+    if (
+        not name
+        or "." in name
+        or key.startswith("/")
+        or any(ord(c) < 32 for c in key)
+        or not _is_unicode(key)
+    ):
         raise ShardError.at(
             shard,
             key,
@@ -109,6 +115,10 @@ class Triple:
             if not value or value.isspace():
                 raise ShardError.at(
                     shard, self.key, f"its {name!r} is empty", "Remove the record or write its text again."
+                )
+            if not _is_unicode(value):
+                raise ShardError.at(
+                    shard, self.key, f"its {name!r} is no valid Unicode: {value!r}", "Write its text again."
                 )
         if self.image1 == self.image2:
             raise ShardError.at(
@@ -244,6 +254,10 @@ def decode_picture(image: bytes, key: str, shard: object) -> Image.Image:
             f"its picture cannot be decoded ({error})",
             "Replace the picture, or write the set again without it.",
         ) from error
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _dump(value: dict[str, Any]) -> bytes:

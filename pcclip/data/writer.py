@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -74,7 +75,11 @@ class ShardSetWriter:
         """
         self._expect("pictures", None)
         self._check_extension(picture.key, picture.extension)
-        self._write(picture.key, picture.members())
+        try:
+            members = picture.members()
+        except (TypeError, ValueError) as error:
+            raise _not_storable(self.folder, picture.key, error) from error
+        self._write(picture.key, members)
 
     def write_triple(
         self, triple: Triple, image1: bytes | None = None, image2: bytes | None = None, extension: str = "jpg"
@@ -91,11 +96,14 @@ class ShardSetWriter:
             )
         self._expect("triples", "keys" if image1 is None else "pixels")
         triple.check(self.folder)
-        members = {}
+        try:
+            members = {"json": triple.to_json()}
+        except (TypeError, ValueError) as error:
+            raise _not_storable(self.folder, triple.key, error) from error
         if image1 is not None and image2 is not None:
             self._check_extension(triple.key, extension)
-            members = {f"1.{extension}": image1, f"2.{extension}": image2}
-        self._write(triple.key, members | {"json": triple.to_json()})
+            members |= {f"1.{extension}": image1, f"2.{extension}": image2}
+        self._write(triple.key, members)
 
     def close(self) -> None:
         """Finishes the last shard and writes `set.json`.
@@ -207,20 +215,22 @@ class _OpenShard:
         self._tar = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def add(self, key: str, members: Mapping[str, bytes]) -> None:
-        for extension in sorted(members):
-            # Everything that could differ between two machines (owner, time) keeps TarInfo's fixed default.
-            header = tarfile.TarInfo(f"{key}.{extension}")
-            header.size = len(members[extension])
-            try:
-                self._tar.addfile(header, io.BytesIO(members[extension]))
-            except ValueError as error:
-                raise ShardError.at(
-                    self._path,
-                    key,
-                    f"a tar cannot hold this name ({error})",
-                    "Use a shorter key (at most 90 bytes).",
-                ) from error
+        headers = [self._header(key, extension, len(members[extension])) for extension in sorted(members)]
+        for header, extension in zip(headers, sorted(members), strict=True):
+            self._tar.addfile(header, io.BytesIO(members[extension]))
         self.records += 1
+
+    def _header(self, key: str, extension: str, size: int) -> tarfile.TarInfo:
+        # Everything that could differ between two machines (owner, time) keeps TarInfo's fixed default.
+        header = tarfile.TarInfo(f"{key}.{extension}")
+        header.size = size
+        if len(header.name) > 99 or not header.name.isascii():
+            try:
+                header.tobuf(tarfile.USTAR_FORMAT)  # before anything of the record is written
+            except ValueError as error:
+                remedy = "Use a shorter key (at most 90 bytes)."
+                raise ShardError.at(self._path, key, f"a tar cannot hold it ({error})", remedy) from error
+        return header
 
     def finish(self) -> ShardEntry:
         self._tar.close()
@@ -230,7 +240,9 @@ class _OpenShard:
         return ShardEntry(self._path.name, self.records, self._file.size, self._file.hash.hexdigest())
 
     def discard(self) -> None:
-        self._file.raw.close()
+        with contextlib.suppress(OSError):
+            self._tar.close()
+            self._file.raw.close()
         self._temporary.unlink(missing_ok=True)
 
 
@@ -251,3 +263,8 @@ class _Hashing(io.RawIOBase):
         self.raw.flush()
         os.fsync(self.raw.fileno())
         self.raw.close()
+
+
+def _not_storable(folder: Path, key: str, error: Exception) -> ShardError:
+    remedy = "Texts must be valid Unicode, and notes plain json values without NaN."
+    return ShardError.at(folder, key, f"cannot be stored as json ({error})", remedy)

@@ -114,8 +114,9 @@ class Tally:
     def _refuse_repeated_keys(self) -> None:
         hashes = np.fromiter((stable_hash(key) for index in self.indexes for key in index.keys), np.uint64)
         order = np.argsort(hashes, kind="stable")
-        for at in np.flatnonzero(hashes[order][1:] == hashes[order][:-1]).tolist():
-            (first, _), (index, record) = self._place(int(order[at])), self._place(int(order[at + 1]))
+        again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+        for before, number in sorted(zip(order[again].tolist(), order[again + 1].tolist(), strict=True)):
+            (first, _), (index, record) = self._place(before), self._place(number)
             remedy = "Give every record of the set its own key."
             problem = f"its key is in {first.path} already"
             self.report.fault(str(ShardError.at(index.path, index.key(record), problem, remedy)))
