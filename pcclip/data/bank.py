@@ -154,7 +154,7 @@ class Bank:
         # Positioned reads instead of the map: touching a mapped row makes some 160 KiB around it resident, so
         # that a training run would soon hold the whole bank in every worker.
         stored = np.empty((len(rows), self.dim), self.dtype)
-        view, width = stored.data.cast("B"), self.dim * stored.itemsize
+        view, width = stored.reshape(-1).view(np.uint8).data, self.dim * stored.itemsize
         for i, row in enumerate(np.asarray(rows).tolist()):
             if os.preadv(self._file, [view[i * width : (i + 1) * width]], self._base + row * width) != width:
                 raise BankError(f"{self.folder}: row {row} is cut off. Delete the bank and build it again.")

@@ -135,8 +135,9 @@ class BankWriter:
         self.checkpoint()
         self.stop()
         write_atomically(self._partial / BANK_FILE, (json.dumps(self._about, indent=1) + "\n").encode())
-        (self._partial / _PLAN).unlink()
-        (self._partial / _PROGRESS).unlink()
+        for file in (_PLAN, _PROGRESS, ".*.tmp"):  # the last: what a kill within write_atomically leaves
+            for left_over in self._partial.glob(file):
+                left_over.unlink()
         os.rename(self._partial, self.folder)
         sync_folder(self.folder.parent)
 
