@@ -1,220 +1,218 @@
-"""open_clip towers behind one small interface: load, encode, fingerprint."""
+"""The pair of towers: an open_clip model with its tokenizer, preprocessing, fingerprints and ragged text encoding."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.factory import parse_model_name
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from torch import Tensor, nn
 
-from pcclip.errors import PcclipError
-from pcclip.model.text import encode_ragged, is_ragged
+from pcclip.model.errors import ModelError
+from pcclip.model.fingerprints import tokenizer_digest, weights_digest
+from pcclip.model.lora import merged_state
+from pcclip.model.sources import Source, differences, find_source, weight_shapes
+from pcclip.model.text import TextEncoder
 
-CONFIGS = Path(__file__).parent / "configs"
-open_clip.add_model_config(CONFIGS)
+__all__ = ["BaseWeights", "ModelError", "Towers", "load_towers"]
+
+Transform = Callable[[Image.Image], Tensor]
 
 
-class ModelError(PcclipError):
-    """A model that cannot be loaded, or that does not fit what it is asked to hold."""
+@dataclass(frozen=True)
+class BaseWeights:
+    """The weights that towers were loaded with."""
+
+    name: str
+    pretrained: str | None
+    random_init: bool
+    image_fingerprint: str
+    text_fingerprint: str
 
 
 class Towers(nn.Module):
-    """Image and text tower of one CLIP model, in fp32.
+    """An image and a text tower of open_clip.
+
+    Args:
+        clip: the open_clip model, in fp32.
+        name: what it was loaded as.
+        model_config: its `model_cfg`.
+        tokenizer: open_clip's tokenizer: N texts to (N, context_length) token ids.
 
     Attributes:
         clip: the open_clip model.
-        name: what it was loaded by.
-        pretrained: tag or file of its weights, if the name alone does not say.
-        tokenizer: texts -> (B, context_length) token ids.
-        preprocess: picture -> (3, H, W) pixels, as in evaluation.
-        image_frozen: whether the image tower stays as it is.
+        name: what it was loaded as.
+        tokenizer: N texts to (N, context_length) int64 token ids.
+        preprocess: picture to (3, H, W) pixels, for evaluation.
+        preprocess_train: the same with open_clip's default augmentation.
+        text_encoder: how texts are encoded, and whether trimmed tokens are enough for it.
+        embed_dim: length of an embedding.
+        context_length: tokens of a text at most.
+        base: which weights were loaded; None until `load_towers` has set it.
     """
 
-    def __init__(self, clip: nn.Module, name: str, pretrained: str | None, tokenizer: Any) -> None:
-        """Wrap an open_clip model; `load_towers` is the usual way."""
+    def __init__(
+        self,
+        clip: nn.Module,
+        name: str,
+        model_config: dict[str, Any],
+        tokenizer: Callable[[list[str]], Tensor],
+    ) -> None:
+        """See the class."""
         super().__init__()
-        self.clip: Any = clip
-        self.name, self.pretrained = name, pretrained
-        self.tokenizer: Callable[[list[str]], Tensor] = tokenizer
-        self.preprocess = image_transform_v2(PreprocessCfg(**self.clip.visual.preprocess_cfg), is_train=False)
-        self.image_frozen = False
-        self.ragged = is_ragged(clip)
-        self._image_fingerprint: str | None = None
+        self.clip = clip
+        self.name = name
+        self.model_config = model_config
+        self.tokenizer = tokenizer
+        config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(clip))
+        self.preprocess: Transform = image_transform_v2(config, is_train=False)
+        self.preprocess_train: Transform = image_transform_v2(config, is_train=True)
+        self.text_encoder = TextEncoder(clip)
+        self.embed_dim: int = model_config["embed_dim"]
+        self.context_length: int = model_config["text_cfg"].get("context_length", 77)
+        self.base: BaseWeights | None = None
+        self._image_fingerprint: tuple[tuple[int, ...], str] | None = None
 
     @property
-    def text_tower(self) -> Any:
-        """The module that holds the text weights; for plain CLIP the model itself."""
-        return getattr(self.clip, "text", self.clip)
+    def visual(self) -> nn.Module:
+        """The image tower."""
+        visual: nn.Module = self.clip.visual  # type: ignore[assignment]
+        return visual
 
     @property
-    def context_length(self) -> int:
-        """Tokens that a text may have."""
-        return int(self.clip.context_length)
+    def image_frozen(self) -> bool:
+        """Whether no parameter of the image tower trains."""
+        return not any(p.requires_grad for p in self.visual.parameters())
 
     @property
-    def embed_dim(self) -> int:
-        """Width of the joint embedding."""
-        return int(self.clip.visual.output_dim) if hasattr(self.clip.visual, "output_dim") else self._probe()
-
-    def _probe(self) -> int:
-        return int(self.encode_texts(self.tokenizer(["a"])).shape[1])
+    def trim(self) -> bool:
+        """Whether padding columns may be cut off the tokens before `encode_texts` without changing its result."""
+        return self.text_encoder.trim
 
     def train(self, mode: bool = True) -> Towers:
-        """A frozen image tower stays in evaluation mode: its batch statistics must not move."""
+        """Set the mode; a frozen image tower stays in evaluation mode, so that its BatchNorms do not move."""
         super().train(mode)
         if self.image_frozen:
-            self.clip.visual.eval()
+            self.visual.eval()
         return self
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) pixels -> (B, D) embeddings, not normalised; no gradients if frozen."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.image_frozen):
-            return self.clip.encode_image(pixels)
+        """(B, 3, H, W) pixels to (B, embed_dim) embeddings, not normalised; no gradients if the tower is frozen."""
+        if not self.image_frozen:
+            return self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
+        if self.visual.training:  # someone called .train() on a part of us
+            self.visual.eval()
+        with torch.no_grad():
+            return self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
 
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """(B, L) token ids -> (B, D) embeddings, not normalised, as open_clip's `encode_text`.
+    def encode_texts(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """(B, L) token ids to (B, embed_dim) embeddings, not normalised: see `TextEncoder`."""
+        return self.text_encoder(tokens, lengths)
 
-        Args:
-            tokens: ids padded on the right; where `ragged` is false, to the full context length.
-        """
-        if self.ragged:
-            return encode_ragged(self.clip, tokens)
-        missing = self.context_length - tokens.shape[1]
-        if missing > 0:
-            tokens = torch.nn.functional.pad(tokens, (0, missing), value=self._pad_id())
-        return self.clip.encode_text(tokens)
-
-    def _pad_id(self) -> int:
-        return int(getattr(self.text_tower, "pad_id", 0) or 0)
-
-    def image_fingerprint(self) -> str:
-        """SHA-256 of the image tower's weights and preprocessing; kept while the tower is frozen."""
-        if self._image_fingerprint is None or not self.image_frozen:
-            preprocess = json.dumps(self.clip.visual.preprocess_cfg, sort_keys=True, default=list)
-            self._image_fingerprint = _digest(self.clip.visual.state_dict(), preprocess)
-        return self._image_fingerprint
-
-    def text_fingerprint(self) -> str:
-        """SHA-256 of all weights outside the image tower."""
-        weights = {n: t for n, t in self.clip.state_dict().items() if not n.startswith("visual.")}
-        return _digest(weights, "")
-
-    def tokenizer_fingerprint(self) -> str:
-        """SHA-256 of what the tokenizer is and what it makes of a probing text."""
-        probe = "Picture 1 shows a larger, redder \u00e9toile than picture 2: 3.14 vs. 2!"
-        ids = self.tokenizer([probe]).tolist()
-        return hashlib.sha256(f"{type(self.tokenizer).__name__} {self.context_length} {ids}".encode()).hexdigest()
+    def preprocess_config(self) -> dict[str, Any]:
+        """Open_clip's preprocessing in plain JSON types; `size` is always [height, width]."""
+        config = asdict(PreprocessCfg(**open_clip.get_model_preprocess_cfg(self.clip)))
+        size = config["size"]
+        config["size"] = [size, size] if isinstance(size, int) else list(size)
+        return json.loads(json.dumps(config))
 
     def architecture(self) -> dict[str, Any]:
-        """The open_clip configuration, activation included."""
-        config = getattr(self, "_architecture", None) or open_clip.get_model_config(_bare(self.name))
-        config = json.loads(json.dumps(config))
-        config.setdefault("quick_gelu", False)
-        return config
+        """What decides the computation, weights apart: open_clip's model config, class and activation."""
+        return {
+            "class": type(self.clip).__name__,
+            "activation": "quick_gelu" if self.model_config.get("quick_gelu") else "gelu",
+            **json.loads(json.dumps(self.model_config)),
+        }
+
+    def image_fingerprint(self) -> str:
+        """Hex sha256 of the image tower's weights and preprocessing; hashed anew only when they have changed."""
+        state = self.visual.state_dict()
+        # In-place changes (optimizer steps, load_state_dict) count up a tensor's version.
+        versions = tuple(t._version for t in state.values())
+        if self._image_fingerprint is None or self._image_fingerprint[0] != versions:
+            self._image_fingerprint = (versions, weights_digest(state, self.preprocess_config()))
+        return self._image_fingerprint[1]
+
+    def text_fingerprint(self) -> str:
+        """Hex sha256 of the text tower's weights, adapters merged; hashed at each call."""
+        state = merged_state(self.clip)
+        return weights_digest({n: t for n, t in state.items() if is_text_name(n)})
+
+    def tokenizer_fingerprint(self) -> str:
+        """Hex sha256 of the tokens that the tokenizer gives for some probing texts."""
+        return tokenizer_digest(self.tokenizer)
 
 
-def _bare(name: str) -> str:
-    schema, identifier = parse_model_name(name)
-    return identifier.replace("/", "-") if schema is None else name
-
-
-def _digest(weights: dict[str, Tensor], extra: str) -> str:
-    digest = hashlib.sha256(extra.encode())
-    for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def is_text_name(name: str) -> bool:
+    """Whether a name in an open_clip state dict belongs to the text tower."""
+    return not name.startswith(("visual.", "logit_scale", "logit_bias", "text_decoder."))
 
 
 def load_towers(
-    name: str, pretrained: str | None = None, random_init: bool = False, cache_dir: str | None = None
+    name: str,
+    pretrained: str | None = None,
+    *,
+    random_init: bool = False,
+    cache_dir: str | None = None,
 ) -> Towers:
-    """Load a CLIP model by open_clip, in fp32 on the CPU.
+    """Load towers in fp32, frozen, in evaluation mode (`select_trainable` says what trains).
 
     Args:
-        name: open_clip tag (`ViT-L-14`), `hf-hub:ORG/NAME`, `local-dir:FOLDER`, or one of pcclip's
-            small configurations (`pcclip-small`, `pcclip-tiny`).
-        pretrained: for a tag: open_clip's pretrained tag or a local checkpoint file.
-        random_init: take random weights for a tag without `pretrained`.
-        cache_dir: where open_clip keeps downloads.
+        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER`, or one of pcclip's small configs
+            (`pcclip-small`, `pcclip-tiny`).
+        pretrained: for a tag: open_clip's pretrained tag, or a checkpoint file (.safetensors, .pt, .bin).
+        random_init: start a tag from random weights (the global generator's); never done silently.
+        cache_dir: where downloads go; None for the hub's default.
 
     Raises:
-        ModelError: unknown tag, missing folder or file, weights of another architecture, or a tag
-            without weights and without `random_init`.
+        ModelError: unknown name or tag, missing files, or weights of another architecture.
     """
-    schema, identifier = parse_model_name(name)
-    _check_source(name, schema, identifier, pretrained, random_init)
-    with _quiet_open_clip():
-        try:
-            clip = open_clip.create_model(
-                name,
-                pretrained,
-                precision="fp32",
-                cache_dir=cache_dir,
-                pretrained_text=not random_init,
-                weights_only=True,
-            )
-            tokenizer = open_clip.get_tokenizer(name, cache_dir=cache_dir)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().split("\n")
-            raise ModelError(
-                f"cannot load model '{name}'" + (f" with weights '{pretrained}'" if pretrained else "")
-                + f": {' '.join(line.strip() for line in reason[:3])[:400]}. If the weights belong to another "
-                "architecture, name that one as the model"
-            ) from error
-    return Towers(clip.float(), name, pretrained, tokenizer)
+    source = find_source(name, pretrained, random_init, cache_dir)
+    clip = _create(source, random_init, cache_dir)
+    tokenizer = open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
+    towers = Towers(clip, name, source.model_config, tokenizer)
+    towers.requires_grad_(False)
+    towers.eval()
+    towers.base = BaseWeights(
+        name, pretrained, random_init, towers.image_fingerprint(), towers.text_fingerprint()
+    )
+    return towers
 
 
-def _check_source(
-    name: str, schema: str | None, identifier: str, pretrained: str | None, random_init: bool
-) -> None:
-    if schema == "local-dir":
-        folder = Path(identifier)
-        if not (folder / "open_clip_config.json").is_file():
-            raise ModelError(
-                f"{folder} holds no open_clip_config.json, so it is no model folder: "
-                "name the `model` folder of a finished run, or a folder in open_clip's layout"
-            )
-        if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")) and not any(folder.glob("*.pt*")):
-            raise ModelError(f"{folder} holds a configuration but no weights (open_clip_model.safetensors)")
-    if schema is not None:
-        if pretrained is not None:
-            raise ModelError(f"'{name}' names its own weights: leave `pretrained` ('{pretrained}') out")
-        return
-    known = open_clip.list_models()
-    if _bare(name) not in known:
-        near = ", ".join(difflib.get_close_matches(name, known, n=3)) or "see open_clip.list_models()"
-        raise ModelError(f"no model is called '{name}'; near it: {near}. Folders are 'local-dir:PATH'")
-    if pretrained is None and not random_init:
-        raise ModelError(
-            f"'{name}' without `pretrained` would be random weights: name a pretrained tag or a checkpoint file, "
-            "or set random_init to true to train from scratch"
-        )
-    if pretrained is not None and not Path(pretrained).is_file():
-        tags = open_clip.list_pretrained_tags_by_model(_bare(name))
-        if pretrained.lower() not in (t.lower() for t in tags):
-            near = ", ".join(difflib.get_close_matches(pretrained, tags, n=3) or tags[:5]) or "none"
-            raise ModelError(f"'{pretrained}' is neither a file nor pretrained weights of '{name}'; known: {near}")
-
-
-@contextmanager
-def _quiet_open_clip() -> Iterator[None]:
-    """open_clip tells its whole course on the root logger; errors still reach the user as errors."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.CRITICAL)
+def _create(source: Source, random_init: bool, cache_dir: str | None) -> nn.Module:
+    preprocess = {k: v for k, v in (source.preprocess or {}).items() if k != "size"}
+    options = {"precision": "fp32", "cache_dir": cache_dir, "force_preprocess_cfg": preprocess}
+    if source.weights is not None:
+        _check_shapes(source, source.weights)
     try:
-        yield
-    finally:
-        root.setLevel(level)
+        return open_clip.create_model(
+            source.name,
+            source.pretrained,
+            require_pretrained=not random_init,
+            pretrained_text=False,
+            **options,
+        )
+    except (RuntimeError, ValueError, FileNotFoundError, OSError) as error:
+        weights = f" with pretrained='{source.pretrained}'" if source.pretrained else ""
+        raise ModelError(
+            f"cannot load '{source.name}'{weights}: {error}. Check the name, the network and the cache, or give a "
+            "local checkpoint file or local-dir:FOLDER"
+        ) from error
+
+
+def _check_shapes(source: Source, path: Any) -> None:
+    """Refuse weights of another architecture; open_clip would resize position embeddings without a word."""
+    found = weight_shapes(path)
+    with torch.device("meta"):
+        model = open_clip.create_model(
+            source.name, load_weights=False, pretrained_text=False, cache_dir=None
+        )
+    wanted = {n: tuple(t.shape) for n, t in model.state_dict().items()}
+    del model
+    if differing := differences(found, wanted):
+        raise ModelError(f"{path} {differing}")
