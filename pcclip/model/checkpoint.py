@@ -1,12 +1,14 @@
-"""Model folders in open_clip's layout, and what a checkpoint says of itself."""
+"""Checkpoints out and in: folders that plain open_clip loads, and deltas that hold only what trained."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
 import shutil
+import uuid
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,96 +16,159 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pcclip.model.towers import ModelError, Towers
+from pcclip.model.errors import ModelError
+from pcclip.model.lora import merged_state
+from pcclip.model.sources import CONFIG, WEIGHTS, differences
+from pcclip.model.towers import Towers
 
-SCHEMA = 1
+META = "pcclip.json"
 
 
 def describe(towers: Towers) -> dict[str, Any]:
-    """Architecture (activation included), source and fingerprints of the towers as they are now."""
+    """Architecture and base weights, for checkpoints to carry."""
     return {
-        "schema": SCHEMA,
-        "name": towers.name,
-        "pretrained": towers.pretrained,
+        "schema": 1,
         "architecture": towers.architecture(),
-        "image_fingerprint": towers.image_fingerprint(),
-        "text_fingerprint": towers.text_fingerprint(),
+        "base": None if towers.base is None else asdict(towers.base),
+        "tokenizer_fingerprint": towers.tokenizer_fingerprint(),
+        "versions": {p: version(p) for p in ("torch", "open_clip_torch")},
     }
 
 
-def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
-    """Refuse weights of another architecture, or trained from other base weights.
+def save_folder(
+    towers: Towers,
+    folder: Path | str,
+    meta: dict[str, Any] | None = None,
+    *,
+    logit_scale: float | None = None,
+) -> Path:
+    """Write the towers so that `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads them.
+
+    Adapters are merged into the weights written; the towers stay as they are. The folder appears whole or not at
+    all.
 
     Args:
-        meta: as from `describe`, of the checkpoint.
-        towers: the base model as it was loaded.
+        towers: what to save.
+        folder: must not exist yet.
+        meta: what `pcclip.json` says besides `describe` (base weights, trained part, ...); wins over it.
+        logit_scale: factor on similarities (1 / temperature) to store as open_clip's `logit_scale`; None keeps it.
 
     Raises:
-        ModelError: naming both sides.
+        ModelError: the folder exists, or the logit scale is not positive.
     """
-    ours = describe(towers)
-    if meta["architecture"] != ours["architecture"]:
-        differing = _differing(meta["architecture"], ours["architecture"])
+    folder = Path(folder)
+    if folder.exists():
         raise ModelError(
-            f"the checkpoint is of '{meta['name']}', the model is '{ours['name']}': another architecture ({differing})"
+            f"{folder}: exists already, and nothing is overwritten; move it away or name another"
         )
-    if (meta["image_fingerprint"], meta["text_fingerprint"]) != (
-        ours["image_fingerprint"],
-        ours["text_fingerprint"],
-    ):
-        raise ModelError(
-            f"the checkpoint was trained from other base weights ('{meta['name']}', pretrained "
-            f"{meta['pretrained']}) than those of '{ours['name']}', pretrained {ours['pretrained']}"
-        )
-
-
-def _differing(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
-    found = []
-    for key in sorted(theirs.keys() | ours.keys()):
-        a, b = theirs.get(key), ours.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            if inner := _differing(a, b, f"{prefix}{key}."):
-                found.append(inner)
-        elif a != b:
-            found.append(f"{prefix}{key}: {a} and {b}")
-    return "; ".join(found)
-
-
-def merged_state(towers: Towers) -> dict[str, Tensor]:
-    """State of the open_clip model with any low-rank adapters merged; the towers stay as they are."""
-    state = {n: t.detach() for n, t in towers.clip.state_dict().items()}
-    if not any(".lora_" in n for n in state):
-        return state
-    clip = copy.deepcopy(towers.clip)
-    for parent in list(clip.modules()):
-        for name, child in list(parent.named_children()):
-            if hasattr(child, "lora_A") and hasattr(child, "get_base_layer"):
-                child.merge(safe_merge=True)
-                setattr(parent, name, child.get_base_layer())
-    return {n: t.detach() for n, t in clip.state_dict().items()}
-
-
-def save_folder(
-    towers: Towers, folder: Path, meta: dict[str, Any], logit_scale: float | None = None
-) -> None:
-    """Write a model folder that plain open_clip loads by `local-dir:FOLDER`.
-
-    Args:
-        towers: adapters are merged in the copy that is written.
-        folder: replaced as a whole, atomically.
-        meta: what trained, from which base; kept in `pcclip.json` with the new fingerprints.
-        logit_scale: factor on the similarities to store as the model's own.
-    """
-    partial = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    state = {n: t.cpu().contiguous().clone() for n, t in merged_state(towers).items()}
+    if logit_scale is not None and not logit_scale > 0:
+        raise ModelError(f"logit_scale is a factor on similarities and must be above 0, got {logit_scale}")
+    state = {n: t.detach().cpu().contiguous().clone() for n, t in merged_state(towers.clip).items()}
     if logit_scale is not None:
         state["logit_scale"] = torch.full_like(state["logit_scale"], math.log(logit_scale))
-    save_file(state, partial / "open_clip_model.safetensors", metadata={"format": "pt"})
-    config = {"model_cfg": towers.architecture(), "preprocess_cfg": dict(towers.clip.visual.preprocess_cfg)}
-    (partial / "open_clip_config.json").write_text(json.dumps(config, indent=2, default=list))
-    record = {"base": meta, "image_fingerprint": towers.image_fingerprint()}
-    (partial / "pcclip.json").write_text(json.dumps(record, indent=2, default=list))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    partial.mkdir(parents=True)
+    try:
+        save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
+        config = {"model_cfg": towers.model_config, "preprocess_cfg": towers.preprocess_config()}
+        _write_json(partial / CONFIG, config)
+        fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
+        _write_json(partial / META, {**describe(towers), "fingerprints": fingerprints, **(meta or {})})
+        if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
+            towers.tokenizer.save_pretrained(str(partial))
+        _sync(partial)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def read_meta(folder: Path | str) -> dict[str, Any]:
+    """What `pcclip.json` in a saved folder says.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    path = Path(folder) / META
+    try:
+        meta = json.loads(path.read_text())
+        if meta["schema"] != 1:
+            raise ModelError(f"{path}: schema {meta['schema']} is unknown here (1 is known): update pcclip")
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; only folders that pcclip saved have one") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: damaged ({error!r}); save the model again") from error
+    return meta
+
+
+def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
+    """Refuse a checkpoint of another architecture, or one that continues from other base weights.
+
+    Args:
+        meta: from `describe` or `read_meta`.
+        towers: what it should be loaded into.
+
+    Raises:
+        ModelError: names both, and where they differ.
+    """
+    ours, theirs = towers.architecture(), meta["architecture"]
+    base = meta.get("base") or {}
+    if differing := differences(theirs, ours):
+        raise ModelError(
+            f"the checkpoint is of '{base.get('name', 'an unnamed model')}' ({theirs['class']}, "
+            f"{theirs['activation']}) but the model is '{towers.name}' ({ours['class']}, {ours['activation']}); "
+            f"they differ in {'; '.join(differing)} (checkpoint, then model). Set model.name to the checkpoint's"
+        )
+    if towers.base is None or not base or base["random_init"] or towers.base.random_init:
+        return  # random starts are told apart by nothing that matters: such a checkpoint holds all that trained
+    for tower in ("image", "text"):
+        key = f"{tower}_fingerprint"
+        if base[key] != getattr(towers.base, key):
+            raise ModelError(
+                f"the checkpoint continues from '{_weights_name(base)}' but the model was loaded from "
+                f"'{_weights_name(asdict(towers.base))}': their {tower} weights differ. Load the base weights "
+                "that the checkpoint names"
+            )
+
+
+def trainable_state(towers: Towers) -> dict[str, Tensor]:
+    """Copies of the weights that train, by name relative to the towers; an image tower's statistics too."""
+    state = {n: p.detach().clone() for n, p in towers.named_parameters() if p.requires_grad}
+    if not towers.image_frozen:
+        state |= {f"clip.visual.{n}": b.detach().clone() for n, b in towers.visual.named_buffers()}
+    return state
+
+
+@torch.no_grad()
+def load_trainable_state(towers: Towers, state: dict[str, Tensor]) -> None:
+    """Put back what `trainable_state` took, into towers with the same part selected.
+
+    Raises:
+        ModelError: names or shapes are not those of the part that trains.
+    """
+    expected = {n: tuple(t.shape) for n, t in trainable_state(towers).items()}
+    found = {n: tuple(t.shape) for n, t in state.items()}
+    if expected != found:
+        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise ModelError(
+            f"the saved weights are not of the part that trains: {len(wrong)} names or shapes differ, the first "
+            f"'{wrong[0]}' (saved: {found.get(wrong[0])}, model: {expected.get(wrong[0])}); select the same part"
+        )
+    live = dict(towers.named_parameters()) | dict(towers.named_buffers())
+    for name, tensor in state.items():
+        live[name].copy_(tensor)
+
+
+def _weights_name(base: dict[str, Any]) -> str:
+    return base["name"] if base["pretrained"] is None else f"{base['name']}/{base['pretrained']}"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.factory import parse_model_name
 from open_clip.pretrained import download_pretrained_from_hf
-from safetensors import SafetensorError, safe_open
 
 from pcclip.model.errors import ModelError
 
@@ -57,7 +55,9 @@ def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir:
     schema, identifier = parse_model_name(name)
     if schema is not None and (pretrained or random_init):
         option = f"pretrained={pretrained!r}" if pretrained else "random_init=True"
-        raise ModelError(f"'{name}' brings its own weights: leave {option} out, or give an architecture's name")
+        raise ModelError(
+            f"'{name}' brings its own weights: leave {option} out, or give an architecture's name"
+        )
     if schema == "local-dir":
         return _folder(Path(identifier).expanduser())
     if schema == "hf-hub":
@@ -71,8 +71,11 @@ def _folder(folder: Path) -> Source:
     config = read_config(folder / CONFIG)
     files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".pth"))
     if not files:
-        raise ModelError(f"local-dir:{folder}: has {CONFIG} but no weights ({WEIGHTS}); save or copy it again")
-    chosen = folder / WEIGHTS if folder / WEIGHTS in files else None
+        raise ModelError(
+            f"local-dir:{folder}: has {CONFIG} but no weights ({WEIGHTS}); save or copy it again"
+        )
+    # With several files open_clip has an order of its own, this name being the first.
+    chosen = folder / WEIGHTS if folder / WEIGHTS in files else files[0] if len(files) == 1 else None
     return Source(f"local-dir:{folder}", config["model_cfg"], weights=chosen)
 
 
@@ -112,7 +115,9 @@ def _tag(name: str, pretrained: str | None, random_init: bool) -> Source:
         return _file(name, config, path)
     if path.suffix in WEIGHT_SUFFIXES or path.is_absolute():
         raise ModelError(f"pretrained='{pretrained}': no such checkpoint file")
-    near = difflib.get_close_matches(pretrained, open_clip.list_pretrained_tags_by_model(name), n=3, cutoff=0.3)
+    near = difflib.get_close_matches(
+        pretrained, open_clip.list_pretrained_tags_by_model(name), n=3, cutoff=0.3
+    )
     hint = f"near: {', '.join(near)}; all: {_tags(name)}" if near else f"there are: {_tags(name)}"
     raise ModelError(f"'{name}' has no pretrained weights called '{pretrained}', nor is it a file; {hint}")
 
@@ -157,7 +162,9 @@ def read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; an open_clip folder holds {CONFIG} and {WEIGHTS}") from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path}: not an open_clip config ({error!r}); it needs the key model_cfg") from error
+        raise ModelError(
+            f"{path}: not an open_clip config ({error!r}); it needs the key model_cfg"
+        ) from error
     if not complete:
         raise ModelError(f"{path}: model_cfg needs the keys embed_dim, vision_cfg and text_cfg")
     return config
@@ -174,31 +181,3 @@ def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
     if a == b or (not a and not b):
         return []
     return [f"{prefix.removesuffix('.')}: {a} != {b}"]
-
-
-def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a checkpoint's tensors, without loading them.
-
-    Raises:
-        ModelError: not a plain file of tensors (a pickle with code in it is refused).
-    """
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        state = torch.load(path, map_location="meta", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: damaged, or not a checkpoint ({_first_line(error)})") from error
-    except Exception as error:  # pickle.UnpicklingError and its kin
-        raise ModelError(
-            f"{path}: holds pickled code, which is never run ({_first_line(error)}); save its weights as safetensors"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    shapes = {str(n).removeprefix("module."): tuple(t.shape) for n, t in state.items() if hasattr(t, "shape")}
-    if not shapes:
-        raise ModelError(f"{path}: no weights in it; an open_clip checkpoint is a dict of tensors by name")
-    return shapes
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

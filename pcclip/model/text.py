@@ -1,125 +1,208 @@
-"""Text encoding that costs by real tokens and equals open_clip's `encode_text`.
+"""Text encoding whose cost grows with real tokens, equal to open_clip's `encode_text`.
 
-A causal tower that pools at the end-of-text token never looks at padding. So norms, projections
-and MLPs run on the real tokens of the whole batch laid end to end, and only attention sees a
-padded batch, trimmed to its longest text. The last block computes the pooled token alone.
+Under a causal mask a token sees only what comes before it, and open_clip reads one token per text (the end of
+text): whatever follows that token cannot change the embedding. So the real tokens of a batch are laid end to end for
+embeddings, norms, projections and MLPs, which work token by token; only queries, keys and values are put into a
+(texts, longest) grid for the attention kernel. The last block computes one token per text after its keys and values.
 
-Shape letters: B texts, L longest text in tokens, T real tokens of the batch, W width, H heads.
+Towers without a causal mask (SigLIP) attend to the padding, which therefore belongs to the computation: nothing can be
+cut off, and tokens must come with the full context. The saving in the last block holds for them too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from pcclip.model.errors import ModelError
+from pcclip.model.lora import output_projection, project_in
 
-def is_ragged(clip: nn.Module) -> bool:
-    """Whether padding plays no part in this text tower, so that it may be left out.
-
-    False for bidirectional towers whose padding is attended (SigLIP pools the last of always 64
-    positions), for towers with an appended class token (CoCa) and for Hugging Face towers: those
-    go through open_clip's own `encode_text` at full context.
-    """
-    tower: Any = getattr(clip, "text", clip)
-    if getattr(tower, "attn_mask", None) is None or getattr(tower, "cls_emb", None) is not None:
-        return False
-    if getattr(tower, "use_pad_mask", False) or _pool_type(tower) not in ("argmax", "eos"):
-        return False
-    blocks = getattr(getattr(tower, "transformer", None), "resblocks", [])
-    return len(blocks) > 0 and all(type(b) is ResidualAttentionBlock for b in blocks)
-
-
-def _pool_type(tower: Any) -> str:
-    return str(getattr(tower, "text_pool_type", getattr(tower, "pool_type", "")))
-
-
-def encode_ragged(clip: nn.Module, tokens_BL: Tensor) -> Tensor:
-    """Encode texts at the cost of their real tokens.
-
-    Args:
-        clip: open_clip model for which `is_ragged` holds.
-        tokens_BL: (B, L) token ids, padded on the right to any length.
-
-    Returns:
-        (B, D) embeddings, not normalised.
-    """
-    tower: Any = getattr(clip, "text", clip)
-    layout = _Layout.of(tokens_BL, tower)
-    tokens_T = tokens_BL[layout.text_T, layout.position_T]
-    x_TW = tower.token_embedding(tokens_T) + tower.positional_embedding[layout.position_T]
-    *body, last = tower.transformer.resblocks
-    for block in body:
-        x_TW = _block(block, x_TW, layout)
-    pooled_BW = tower.ln_final(_last_block(last, x_TW, layout))
-    projection = tower.text_projection
-    if projection is None:
-        return pooled_BW
-    return projection(pooled_BW) if isinstance(projection, nn.Linear) else pooled_BW @ projection
+READ_ONE_TOKEN = ("argmax", "eos", "first")
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Where each real token stands: its text, its position, its slot in the padded batch."""
+class Layout:
+    """Where the real tokens of a (B, L) grid are.
 
-    text_T: Tensor
-    position_T: Tensor
-    slot_T: Tensor
-    end_B: Tensor
-    texts: int
-    longest: int
+    Attributes:
+        grid: B and L, L cut to the longest text.
+        rows: (T,) positions of the real tokens in the flattened grid; None if all are.
+        read: (B,) index among the real tokens of the one that the tower reads.
+        keys: (B, 1, 1, L) whether a token may be attended to; None if all may.
+    """
+
+    grid: tuple[int, int]
+    rows: Tensor | None
+    read: Tensor
+    keys: Tensor | None
+
+
+class TextEncoder:
+    """Encode texts with the text tower of an open_clip model.
+
+    Attributes:
+        trim: whether padding columns may be cut off the tokens without changing the result.
+        path: `ragged` (this module's own), or `open_clip` (its `encode_text`).
+        why: reason, for the log.
+    """
+
+    def __init__(self, clip: nn.Module) -> None:
+        """Look at the text tower of `clip`."""
+        self.clip: Any = clip
+        self.tower: Any = getattr(clip, "text", clip)
+        self.pool = getattr(self.tower, "text_pool_type", getattr(self.tower, "pool_type", None))
+        self.eos = getattr(self.tower, "text_eos_id", getattr(self.tower, "eos_id", None))
+        self.causal = getattr(self.tower, "attn_mask", None) is not None
+        self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
+        self.path, self.trim, self.why = self._plan()
+
+    def _plan(self) -> tuple[str, bool, str]:
+        if isinstance(self.tower, HFTextEncoder):
+            return "open_clip", True, "a transformers text tower masks its padding"
+        if getattr(self.tower, "cls_emb", None) is not None:
+            return "open_clip", False, "the class token stands behind the padding"
+        blocks = getattr(getattr(self.tower, "transformer", None), "resblocks", ())
+        if not blocks or not all(type(b) is ResidualAttentionBlock for b in blocks) or self.pool == "none":
+            return "open_clip", False, "the text tower is none of open_clip's plain ones"
+        if self.pool in READ_ONE_TOKEN and (self.causal or self.pad_mask):
+            return "ragged", True, "no real token sees the padding"
+        return "ragged", False, "padding takes part: it is attended to, or read"
+
+    def __call__(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """Encode texts.
+
+        Args:
+            tokens: (B, L) token ids; L is the context length, or, if `trim`, any that holds the longest text.
+            lengths: `real_lengths` of the tokens, if known on the host: spares a wait for the device.
+
+        Returns:
+            (B, embed_dim), not normalised.
+
+        Raises:
+            ModelError: the tokens are longer than the context, or trimmed where they must not be.
+        """
+        context = self.tower.context_length
+        if tokens.shape[1] > context or (tokens.shape[1] < context and not self.trim):
+            must = "at most" if self.trim else "exactly"
+            raise ModelError(
+                f"tokens have {tokens.shape[1]} columns, this text tower takes {must} {context} ({self.why})"
+            )
+        if self.path == "open_clip":
+            return self.clip.encode_text(tokens, normalize=False)
+        return self._encode(tokens, lengths)
+
+    def real_lengths(self, tokens: Tensor) -> Tensor:
+        """(B,) number of leading columns that take part in each text's embedding."""
+        if not self.trim:
+            return torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
+        if isinstance(self.tower, HFTextEncoder):
+            return _last(tokens != self.tower.config.pad_token_id) + 1
+        read = self._read(tokens)
+        return read + 1 if self.causal else torch.maximum(_last(tokens != self.tower.pad_id), read) + 1
+
+    def trim_tokens(self, tokens: Tensor) -> Tensor:
+        """Cut columns that take no part in any text's embedding."""
+        return tokens[:, : int(self.real_lengths(tokens).max())] if self.trim and len(tokens) else tokens
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        if self.pool == "argmax":
+            return tokens.argmax(dim=-1)
+        if self.pool == "eos":
+            return (tokens == self.eos).int().argmax(dim=-1)
+        column = 0 if self.pool == "first" else tokens.shape[1] - 1
+        return torch.full((len(tokens),), column, device=tokens.device)
+
+    def _layout(self, tokens: Tensor, lengths: Sequence[int] | None) -> Layout:
+        counts = self.real_lengths(tokens) if lengths is None else torch.tensor(lengths)
+        columns = torch.arange(int(counts.max()), device=counts.device)
+        keep = columns < counts[:, None]
+        read = self._read(tokens).to(counts.device) if lengths is None or not self.causal else counts - 1
+        if self.pad_mask:
+            tokens = tokens[:, : len(columns)].to(counts.device)
+            keep = (tokens != self.tower.pad_id) | (columns == read[:, None])
+        flat = keep.flatten()
+        rows = flat.nonzero().squeeze(1)
+        grid = (len(tokens), len(columns))
+        cells = torch.arange(grid[0], device=counts.device) * grid[1] + read
+        if len(rows) == len(flat):
+            return Layout(grid, None, cells.to(tokens.device), None)
+        read = (flat.cumsum(0) - 1)[cells]
+        move = {"device": tokens.device, "non_blocking": True}
+        return Layout(grid, rows.to(**move), read.to(**move), keep[:, None, None, :].to(**move))
+
+    def _encode(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
+        tower = self.tower
+        layout = self._layout(tokens, lengths)
+        ids = tokens[:, : layout.grid[1]].reshape(-1)
+        places = torch.arange(layout.grid[1], device=ids.device).repeat(layout.grid[0])
+        if layout.rows is not None:
+            ids, places = ids[layout.rows], places[layout.rows]
+        x_TW = tower.token_embedding(ids) + tower.positional_embedding[places]
+        *blocks, last = tower.transformer.resblocks
+        for block in blocks:
+            x_TW = x_TW + block.ls_1(self._attend(block, block.ln_1(x_TW), layout))
+            x_TW = x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
+        x_BW = x_TW[layout.read] + last.ls_1(_attend_once(last, last.ln_1(x_TW), layout))
+        x_BW = x_BW + last.ls_2(last.mlp(last.ln_2(x_BW)))
+        return _project(tower.text_projection, tower.ln_final(x_BW))
+
+    def _attend(self, block: Any, x_TW: Tensor, layout: Layout) -> Tensor:
+        width, heads = x_TW.shape[1], block.attn.num_heads
+        packed = _to_grid(project_in(block.attn, x_TW, 0, 3 * width), layout)
+        q, k, v = packed.view(*layout.grid, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        # Under the causal mask real tokens never see the zeros that fill the grid.
+        mask = None if self.causal else layout.keys
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
+        y = y.transpose(1, 2).reshape(-1, width)
+        return output_projection(block.attn)(y if layout.rows is None else _Pick.apply(y, layout.rows))
+
+
+def _attend_once(block: Any, x_TW: Tensor, layout: Layout) -> Tensor:
+    """Attention of the read token of each text to all its tokens that it may see: (B, width)."""
+    width, heads = x_TW.shape[1], block.attn.num_heads
+    q = project_in(block.attn, x_TW[layout.read], 0, width).view(-1, 1, heads, width // heads).transpose(1, 2)
+    packed = _to_grid(project_in(block.attn, x_TW, width, 3 * width), layout)
+    k, v = packed.view(*layout.grid, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.keys)
+    return output_projection(block.attn)(y.reshape(-1, width))
+
+
+def _project(projection: nn.Module | Tensor | None, x: Tensor) -> Tensor:
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, nn.Module) else x @ projection
+
+
+def _to_grid(x: Tensor, layout: Layout) -> Tensor:
+    if layout.rows is None:
+        return x
+    empty = x.new_zeros(layout.grid[0] * layout.grid[1], x.shape[1])
+    return empty.index_copy_(0, layout.rows, x)
+
+
+class _Pick(torch.autograd.Function):
+    """Rows of a matrix, none twice, so that the gradient is a copy and not a sum."""
 
     @staticmethod
-    def of(tokens_BL: Tensor, tower: Any) -> _Layout:
-        if _pool_type(tower) == "eos":
-            eos = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
-            last_B = (tokens_BL == eos).int().argmax(dim=-1)
-        else:
-            last_B = tokens_BL.argmax(dim=-1)
-        positions_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
-        text_T, position_T = (positions_L[None, :] <= last_B[:, None]).nonzero(as_tuple=True)
-        longest = int(last_B.max()) + 1
-        end_B = (last_B + 1).cumsum(0) - 1
-        return _Layout(text_T, position_T, text_T * longest + position_T, end_B, len(tokens_BL), longest)
+    def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.size = len(x)
+        return x.index_select(0, rows)
 
-    def pad(self, x_TW: Tensor) -> Tensor:
-        """(T, W) -> (B, L, W), zeros at the padding."""
-        blank = x_TW.new_zeros(self.texts * self.longest, x_TW.shape[1])
-        return blank.index_copy(0, self.slot_T, x_TW).view(self.texts, self.longest, -1)
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.size, grad.shape[1]).index_copy_(0, rows, grad), None
 
 
-def _heads(x_BLW: Tensor, heads: int) -> Tensor:
-    return x_BLW.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _mlp(block: Any, x_TW: Tensor) -> Tensor:
-    return x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
-
-
-def _block(block: Any, x_TW: Tensor, layout: _Layout) -> Tensor:
-    attn = block.attn
-    qkv_BLX = layout.pad(F.linear(block.ln_1(x_TW), attn.in_proj_weight, attn.in_proj_bias))
-    q, k, v = (_heads(part, attn.num_heads) for part in qkv_BLX.chunk(3, dim=-1))
-    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    mixed_TW = mixed.transpose(1, 2).flatten(2).flatten(0, 1)[layout.slot_T]
-    return _mlp(block, x_TW + block.ls_1(attn.out_proj(mixed_TW)))
-
-
-def _last_block(block: Any, x_TW: Tensor, layout: _Layout) -> Tensor:
-    """(T, W) -> (B, W): only the pooled token asks, all tokens answer."""
-    attn, width = block.attn, x_TW.shape[1]
-    normed_TW = block.ln_1(x_TW)
-    w_q, w_kv = attn.in_proj_weight.split([width, 2 * width])
-    b_q, b_kv = attn.in_proj_bias.split([width, 2 * width])
-    q = _heads(F.linear(normed_TW[layout.end_B], w_q, b_q)[:, None], attn.num_heads)
-    kv_BLX = layout.pad(F.linear(normed_TW, w_kv, b_kv))
-    k, v = (_heads(part, attn.num_heads) for part in kv_BLX.chunk(2, dim=-1))
-    length_B = layout.position_T[layout.end_B] + 1
-    real_BL = torch.arange(layout.longest, device=x_TW.device)[None, :] < length_B[:, None]
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=real_BL[:, None, None, :])
-    mixed_BW = mixed.transpose(1, 2).flatten(1)
-    return _mlp(block, x_TW[layout.end_B] + block.ls_1(attn.out_proj(mixed_BW)))
+def _last(real: Tensor) -> Tensor:
+    """Index of the last True in each row of (B, L); 0 if there is none."""
+    places = torch.arange(real.shape[1], device=real.device)
+    return torch.where(real, places, 0).amax(dim=1)

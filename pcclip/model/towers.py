@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from pcclip.model.errors import ModelError
 from pcclip.model.fingerprints import tokenizer_digest, weights_digest
 from pcclip.model.lora import merged_state
-from pcclip.model.sources import Source, differences, find_source, weight_shapes
+from pcclip.model.sources import Source, find_source
+from pcclip.model.weights import mismatch, resized_weights, weight_shapes
 from pcclip.model.text import TextEncoder
 
 __all__ = ["BaseWeights", "ModelError", "Towers", "load_towers"]
@@ -186,33 +187,25 @@ def load_towers(
 
 def _create(source: Source, random_init: bool, cache_dir: str | None) -> nn.Module:
     preprocess = {k: v for k, v in (source.preprocess or {}).items() if k != "size"}
-    options = {"precision": "fp32", "cache_dir": cache_dir, "force_preprocess_cfg": preprocess}
-    if source.weights is not None:
-        _check_shapes(source, source.weights)
+    found = weight_shapes(source.weights) if source.weights is not None else {}
     try:
-        return open_clip.create_model(
+        clip: nn.Module = open_clip.create_model(
             source.name,
             source.pretrained,
-            require_pretrained=not random_init,
+            precision="fp32",
+            force_preprocess_cfg=preprocess,
             pretrained_text=False,
-            **options,
+            cache_dir=cache_dir,
+            require_pretrained=not random_init,
         )
-    except (RuntimeError, ValueError, FileNotFoundError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        if source.weights is not None:
+            raise ModelError(mismatch(source, found, error)) from error
         weights = f" with pretrained='{source.pretrained}'" if source.pretrained else ""
         raise ModelError(
             f"cannot load '{source.name}'{weights}: {error}. Check the name, the network and the cache, or give a "
             "local checkpoint file or local-dir:FOLDER"
         ) from error
-
-
-def _check_shapes(source: Source, path: Any) -> None:
-    """Refuse weights of another architecture; open_clip would resize position embeddings without a word."""
-    found = weight_shapes(path)
-    with torch.device("meta"):
-        model = open_clip.create_model(
-            source.name, load_weights=False, pretrained_text=False, cache_dir=None
-        )
-    wanted = {n: tuple(t.shape) for n, t in model.state_dict().items()}
-    del model
-    if differing := differences(found, wanted):
-        raise ModelError(f"{path} {differing}")
+    if resized := resized_weights(found, clip):
+        raise ModelError(mismatch(source, found, ValueError(resized)))
+    return clip

@@ -1,31 +1,21 @@
-"""Which weights train: an explicit, counted choice."""
+"""Which part of the towers trains, by name and counted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from torch import nn
 
-from pcclip.model.towers import ModelError, Towers
+from pcclip.model.errors import ModelError
+from pcclip.model.lora import LoraOptions, has_adapters, inject
+from pcclip.model.towers import Towers, is_text_name
+
+__all__ = ["LoraOptions", "TrainablePart", "TrainableReport", "select_trainable"]
 
 TrainablePart = Literal["blocks", "text", "text_no_embeddings", "projection_norms", "lora", "both"]
-LORA_TARGETS = ("c_fc", "c_proj")
 
-
-@dataclass
-class LoraOptions:
-    """Low-rank adapters on the MLPs of the text blocks.
-
-    Attributes:
-        rank: rank of each adapter.
-        alpha: scale; the adapter's output counts alpha / rank.
-        targets: which linear layers of the MLP: c_fc, c_proj.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    targets: list[str] = field(default_factory=lambda: list(LORA_TARGETS))
+TOKEN_EMBEDDINGS = "token_embedding."
 
 
 @dataclass(frozen=True)
@@ -33,75 +23,105 @@ class TrainableReport:
     """What trains.
 
     Attributes:
-        part: the choice.
-        names: parameters that train, as in `Towers.named_parameters()`.
-        total: number of trainable values.
-        frozen: number of frozen values.
+        part: the option.
+        names: of the parameters, relative to the towers.
+        counts: numbers by group: `text blocks`, `token embeddings`, `text norms`, ..., `image tower`.
+        total: numbers that train.
+        of: numbers of both towers.
     """
 
     part: str
     names: tuple[str, ...]
+    counts: dict[str, int]
     total: int
-    frozen: int
+    of: int
 
     def __str__(self) -> str:
         """One line for the log."""
-        tensors = len(self.names)
-        return f"trainable: {self.part}, {self.total:,} parameters in {tensors} tensors; {self.frozen:,} frozen"
+        groups = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
+        return f"training {self.total:,} of {self.of:,} parameters (part '{self.part}': {groups})"
 
 
 def select_trainable(towers: Towers, part: TrainablePart, lora: LoraOptions | None = None) -> TrainableReport:
-    """Freeze everything but `part`.
+    """Let one part of the towers train and freeze all else.
+
+    A frozen image tower stays in evaluation mode, whatever mode the towers are put into. The logit scale never
+    trains: objectives have temperatures of their own.
 
     Args:
-        towers: changed in place; `logit_scale` and `logit_bias` never train, objectives bring their own.
-        part: `blocks` (the transformer's residual blocks, as published), `text` (the whole text tower),
-            `text_no_embeddings` (less its token embeddings), `projection_norms` (LayerNorms and final
-            projection), `lora` (adapters), `both` (text and image tower).
-        lora: options of `lora`.
+        towers: changed in place.
+        part: `blocks` (the text tower's transformer blocks, as in the paper), `text` (the whole text tower),
+            `text_no_embeddings` (the same without its token embeddings), `projection_norms` (the text tower's
+            LayerNorms and its projection), `lora` (low-rank adapters in the text blocks), `both` (both towers whole).
+        lora: options of the adapters; only with `lora`.
 
     Raises:
-        ModelError: for options that do not belong together, or a tower without such a part.
+        ModelError: unknown part, options that do not go together, or nothing in the towers matches.
     """
-    if (lora is not None) and part != "lora":
-        raise ModelError(f"model.lora is set but model.trainable is '{part}': set trainable to 'lora' or drop lora")
-    for parameter in towers.parameters():
-        parameter.requires_grad_(False)
-    towers.image_frozen = part != "both"
-    towers.train(towers.training)
+    if part not in get_args(TrainablePart):
+        raise ModelError(
+            f"trainable part '{part}' is unknown: choose one of {', '.join(get_args(TrainablePart))}"
+        )
+    if lora is not None and part != "lora":
+        raise ModelError(
+            f"lora options are given but the trainable part is '{part}': set it to 'lora', or drop them"
+        )
+    if part != "lora" and has_adapters(towers.clip):
+        raise ModelError("the towers have adapters: load them again before selecting another part")
+    total = sum(p.numel() for p in towers.clip.parameters())
     if part == "lora":
-        _inject(towers, lora or LoraOptions())
-    norms = {id(p) for m in towers.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
-    for name, parameter in towers.named_parameters():
-        parameter.requires_grad_(_trains(name, parameter, part, norms))
-    names = tuple(n for n, p in towers.named_parameters() if p.requires_grad)
+        inject(towers.clip, lora or LoraOptions())
+    norms = _norm_names(towers.clip)
+    counts: dict[str, int] = {}
+    names = []
+    for name, parameter in towers.clip.named_parameters():
+        group = _group(name, norms)
+        parameter.requires_grad_(_trains(part, name, group))
+        if parameter.requires_grad:
+            names.append(f"clip.{name}")
+            counts[group] = counts.get(group, 0) + parameter.numel()
     if not names:
-        raise ModelError(f"the text tower of '{towers.name}' has no part '{part}'")
-    total = sum(p.numel() for p in towers.parameters() if p.requires_grad)
-    return TrainableReport(part, names, total, sum(p.numel() for p in towers.parameters()) - total)
+        raise ModelError(f"no parameter of '{towers.name}' belongs to the part '{part}': choose 'text'")
+    towers.train(towers.training)
+    return TrainableReport(part, tuple(names), counts, sum(counts.values()), total)
 
 
-def _trains(name: str, parameter: nn.Parameter, part: TrainablePart, norms: set[int]) -> bool:
-    if name in ("clip.logit_scale", "clip.logit_bias"):
+def _norm_names(clip: nn.Module) -> set[str]:
+    return {
+        f"{name}.{own}"
+        for name, module in clip.named_modules()
+        if isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
+        for own, _ in module.named_parameters(recurse=False)
+    }
+
+
+def _group(name: str, norms: set[str]) -> str:
+    if name.startswith("visual."):
+        return "image tower"
+    if not is_text_name(name):
+        return "scale"
+    name_in_tower = name.removeprefix("text.")
+    if ".lora_" in name:
+        return "adapters"
+    if name_in_tower.startswith("transformer.resblocks."):
+        return "norms in text blocks" if name in norms else "text blocks"
+    if TOKEN_EMBEDDINGS in name or "word_embeddings" in name:
+        return "token embeddings"
+    if name in norms:
+        return "text norms"
+    if name_in_tower.startswith(("text_projection", "proj.")):
+        return "text projection"
+    return "other text weights"
+
+
+def _trains(part: str, name: str, group: str) -> bool:
+    chosen: dict[str, Any] = {
+        "blocks": {"text blocks", "norms in text blocks"},
+        "projection_norms": {"norms in text blocks", "text norms", "text projection"},
+        "lora": {"adapters"},
+    }
+    if part in chosen:
+        return group in chosen[part]
+    if group == "scale" or (group == "image tower" and part != "both"):
         return False
-    if name.startswith("clip.visual."):
-        return part == "both"
-    if part == "lora":
-        return ".lora_" in name
-    if part == "blocks":
-        return ".transformer.resblocks." in f".{name}"
-    if part == "projection_norms":
-        return "text_projection" in name or id(parameter) in norms
-    if part == "text_no_embeddings":
-        return "token_embedding" not in name
-    return True
-
-
-def _inject(towers: Towers, options: LoraOptions) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    odd = sorted(set(options.targets) - set(LORA_TARGETS))
-    if odd or not options.targets:
-        raise ModelError(f"model.lora.targets {odd or '[]'}: choose from {list(LORA_TARGETS)}")
-    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules=options.targets, lora_dropout=0.0)
-    inject_adapter_in_model(config, towers.text_tower.transformer)
+    return not (part == "text_no_embeddings" and group == "token embeddings")
