@@ -239,7 +239,7 @@ def _read_cache(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
             if tuple(stored["valid"].tolist()) != (_VERSION, *stamp):
                 return None
             return {name: stored[name] for name in stored.files if name != "valid"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None  # absent or damaged: it is made again
 
 
