@@ -44,14 +44,14 @@ def save_folder(
 ) -> Path:
     """Write the towers so that `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads them.
 
-    Adapters are merged into the weights written; the towers stay as they are. The folder appears whole or not at
-    all.
+    Adapters are merged into the weights written; the towers stay as they are. The folder appears whole or not
+    at all.
 
     Args:
         towers: what to save.
         folder: must not exist yet.
         meta: what `pcclip.json` says besides `describe` (base weights, trained part, ...); wins over it.
-        logit_scale: factor on similarities (1 / temperature) to store as open_clip's `logit_scale`; None keeps it.
+        logit_scale: factor on similarities (1 / temperature) to store for open_clip; None keeps its own.
 
     Raises:
         ModelError: the folder exists, or the logit scale is not positive.
@@ -117,18 +117,19 @@ def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
     if differing := differences(theirs, ours):
         raise ModelError(
             f"the checkpoint is of '{base.get('name', 'an unnamed model')}' ({theirs['class']}, "
-            f"{theirs['activation']}) but the model is '{towers.name}' ({ours['class']}, {ours['activation']}); "
-            f"they differ in {'; '.join(differing)} (checkpoint, then model). Set model.name to the checkpoint's"
+            f"{theirs['activation']}) but the model is '{towers.name}' ({ours['class']}, "
+            f"{ours['activation']}); they differ in {'; '.join(differing)} (checkpoint, then model). "
+            "Set model.name to the checkpoint's"
         )
     if towers.base is None or not base or base["random_init"] or towers.base.random_init:
-        return  # random starts are told apart by nothing that matters: such a checkpoint holds all that trained
+        return  # a random start is no base that one could load again
     for tower in ("image", "text"):
         key = f"{tower}_fingerprint"
         if base[key] != getattr(towers.base, key):
             raise ModelError(
                 f"the checkpoint continues from '{_weights_name(base)}' but the model was loaded from "
-                f"'{_weights_name(asdict(towers.base))}': their {tower} weights differ. Load the base weights "
-                "that the checkpoint names"
+                f"'{_weights_name(asdict(towers.base))}': their {tower} weights differ. Load the base "
+                "weights that the checkpoint names"
             )
 
 
@@ -152,8 +153,9 @@ def load_trainable_state(towers: Towers, state: dict[str, Tensor]) -> None:
     if expected != found:
         wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise ModelError(
-            f"the saved weights are not of the part that trains: {len(wrong)} names or shapes differ, the first "
-            f"'{wrong[0]}' (saved: {found.get(wrong[0])}, model: {expected.get(wrong[0])}); select the same part"
+            f"the saved weights are not of the part that trains: {len(wrong)} names or shapes differ, the "
+            f"first '{wrong[0]}' (saved: {found.get(wrong[0])}, model: {expected.get(wrong[0])}); select the "
+            "same part"
         )
     live = dict(towers.named_parameters()) | dict(towers.named_buffers())
     for name, tensor in state.items():

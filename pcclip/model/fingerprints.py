@@ -1,4 +1,4 @@
-"""Fingerprints: sha256 over what decides an embedding, so that cached embeddings are never used with another model."""
+"""Fingerprints: sha256 over what decides an embedding; cached embeddings are not used with another model."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def weights_digest(tensors: Mapping[str, Tensor], extra: Any = None) -> str:
         tensor = tensors[name].detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() else tensor
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def tokenizer_digest(tokenizer: Callable[[list[str]], Tensor]) -> str:
-    """Hex sha256 over the tokens of some probing texts: equal for tokenizers that give equal tokens on them."""
+    """Hex sha256 over the tokens of some probing texts, on which other tokenizers differ."""
     tokens = tokenizer(list(PROBES)).long()
     return hashlib.sha256(repr(tokens.tolist()).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Low-rank adapters (by `peft`) in the text blocks: injection, projection, and weights with the adapters merged."""
+"""Low-rank adapters (by `peft`) in the text blocks: injection, projection, merged weights."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def has_adapters(clip: nn.Module) -> bool:
 
 
 def project_in(attention: Any, x: Tensor, start: int, stop: int) -> Tensor:
-    """Rows `start:stop` of the attention's input projection, the adapter's low-rank part added if there is one.
+    """Rows `start:stop` of the attention's input projection, plus the adapter's low-rank part if any.
 
     `peft` merges the adapter into the weight at each forward pass; two thin products cost less.
 

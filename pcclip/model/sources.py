@@ -84,8 +84,8 @@ def _hub(name: str, identifier: str, cache_dir: str | None) -> Source:
         path = download_pretrained_from_hf(identifier, filename=CONFIG, cache_dir=cache_dir)
     except Exception as error:  # the hub client raises many kinds
         raise ModelError(
-            f"'{name}': cannot read {CONFIG} from the hub ({error}); check the name and the network, or download "
-            "the repository elsewhere and give it as local-dir:FOLDER"
+            f"'{name}': cannot read {CONFIG} from the hub ({error}); check the name and the network, or "
+            "download the repository elsewhere and give it as local-dir:FOLDER"
         ) from error
     return Source(name, read_config(Path(path))["model_cfg"])
 
@@ -141,8 +141,8 @@ def _activation_mismatch(name: str, pretrained: str, quick: bool) -> str:
     other = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
     activations = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
     return (
-        f"the weights '{pretrained}' were trained with {activations[0]} but '{name}' computes {activations[1]}: "
-        f"use '{other}'"
+        f"the weights '{pretrained}' were trained with {activations[0]} but '{name}' computes "
+        f"{activations[1]}: use '{other}'"
     )
 
 

@@ -1,12 +1,13 @@
 """Text encoding whose cost grows with real tokens, equal to open_clip's `encode_text`.
 
 Under a causal mask a token sees only what comes before it, and open_clip reads one token per text (the end of
-text): whatever follows that token cannot change the embedding. So the real tokens of a batch are laid end to end for
-embeddings, norms, projections and MLPs, which work token by token; only queries, keys and values are put into a
-(texts, longest) grid for the attention kernel. The last block computes one token per text after its keys and values.
+text): whatever follows that token cannot change the embedding. So the real tokens of a batch are laid end to
+end for embeddings, norms, projections and MLPs, which work token by token; only queries, keys and values are
+put into a (texts, longest) grid for the attention kernel. The last block computes one token per text after its
+keys and values.
 
-Towers without a causal mask (SigLIP) attend to the padding, which therefore belongs to the computation: nothing can be
-cut off, and tokens must come with the full context. The saving in the last block holds for them too.
+Towers without a causal mask (SigLIP) attend to the padding, which therefore belongs to the computation:
+nothing can be cut off, and tokens must come with the full context. The saving in the last block holds for them.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class TextEncoder:
         if self.pool == "argmax":
             return tokens.argmax(dim=-1)
         if self.pool == "eos":
-            return (tokens == self.eos).int().argmax(dim=-1)
+            return tokens.eq(self.eos).int().argmax(dim=-1)
         column = 0 if self.pool == "first" else tokens.shape[1] - 1
         return torch.full((len(tokens),), column, device=tokens.device)
 
@@ -134,8 +135,8 @@ class TextEncoder:
         if len(rows) == len(flat):
             return Layout(grid, None, cells.to(tokens.device), None)
         read = (flat.cumsum(0) - 1)[cells]
-        move = {"device": tokens.device, "non_blocking": True}
-        return Layout(grid, rows.to(**move), read.to(**move), keep[:, None, None, :].to(**move))
+        rows, read, keep = (t.to(tokens.device, non_blocking=True) for t in (rows, read, keep))
+        return Layout(grid, rows, read, keep[:, None, None, :])
 
     def _encode(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
         tower = self.tower

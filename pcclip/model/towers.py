@@ -1,4 +1,4 @@
-"""The pair of towers: an open_clip model with its tokenizer, preprocessing, fingerprints and ragged text encoding."""
+"""The pair of towers: an open_clip model with its tokenizer, preprocessing and fingerprints."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pcclip.model.errors import ModelError
 from pcclip.model.fingerprints import tokenizer_digest, weights_digest
 from pcclip.model.lora import merged_state
 from pcclip.model.sources import Source, find_source
-from pcclip.model.weights import mismatch, resized_weights, weight_shapes
 from pcclip.model.text import TextEncoder
+from pcclip.model.weights import mismatch, resized_weights, weight_shapes
 
 __all__ = ["BaseWeights", "ModelError", "Towers", "load_towers"]
 
@@ -92,7 +92,7 @@ class Towers(nn.Module):
 
     @property
     def trim(self) -> bool:
-        """Whether padding columns may be cut off the tokens before `encode_texts` without changing its result."""
+        """Whether padding columns may be cut off the tokens without changing `encode_texts`."""
         return self.text_encoder.trim
 
     def train(self, mode: bool = True) -> Towers:
@@ -103,7 +103,7 @@ class Towers(nn.Module):
         return self
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) pixels to (B, embed_dim) embeddings, not normalised; no gradients if the tower is frozen."""
+        """(B, 3, H, W) pixels to (B, embed_dim) embeddings, not normalised; no gradients if frozen."""
         if not self.image_frozen:
             return self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
         if self.visual.training:  # someone called .train() on a part of us
@@ -131,7 +131,7 @@ class Towers(nn.Module):
         }
 
     def image_fingerprint(self) -> str:
-        """Hex sha256 of the image tower's weights and preprocessing; hashed anew only when they have changed."""
+        """Hex sha256 of the image tower's weights and preprocessing; hashed anew only after a change."""
         state = self.visual.state_dict()
         # In-place changes (optimizer steps, load_state_dict) count up a tensor's version.
         versions = tuple(t._version for t in state.values())
@@ -198,13 +198,13 @@ def _create(source: Source, random_init: bool, cache_dir: str | None) -> nn.Modu
             cache_dir=cache_dir,
             require_pretrained=not random_init,
         )
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, OSError) as error:
         if source.weights is not None:
             raise ModelError(mismatch(source, found, error)) from error
         weights = f" with pretrained='{source.pretrained}'" if source.pretrained else ""
         raise ModelError(
-            f"cannot load '{source.name}'{weights}: {error}. Check the name, the network and the cache, or give a "
-            "local checkpoint file or local-dir:FOLDER"
+            f"cannot load '{source.name}'{weights}: {error}. Check the name, the network and the cache, or "
+            "give a local checkpoint file or local-dir:FOLDER"
         ) from error
     if resized := resized_weights(found, clip):
         raise ModelError(mismatch(source, found, ValueError(resized)))

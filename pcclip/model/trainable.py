@@ -45,14 +45,15 @@ class TrainableReport:
 def select_trainable(towers: Towers, part: TrainablePart, lora: LoraOptions | None = None) -> TrainableReport:
     """Let one part of the towers train and freeze all else.
 
-    A frozen image tower stays in evaluation mode, whatever mode the towers are put into. The logit scale never
-    trains: objectives have temperatures of their own.
+    A frozen image tower stays in evaluation mode, whatever mode the towers are put into. The logit scale
+    never trains: objectives have temperatures of their own.
 
     Args:
         towers: changed in place.
         part: `blocks` (the text tower's transformer blocks, as in the paper), `text` (the whole text tower),
             `text_no_embeddings` (the same without its token embeddings), `projection_norms` (the text tower's
-            LayerNorms and its projection), `lora` (low-rank adapters in the text blocks), `both` (both towers whole).
+            LayerNorms and its projection), `lora` (low-rank adapters in the text blocks), `both` (both
+            towers whole).
         lora: options of the adapters; only with `lora`.
 
     Raises:

@@ -17,7 +17,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def resized_weights(found: Shapes, clip: nn.Module) -> str:
-    """What open_clip has stretched without a word to fit the model (position embeddings); empty if nothing."""
+    """What open_clip stretched without a word to fit the model (position embeddings); empty if nothing."""
     wanted = {n: tuple(t.shape) for n, t in clip.state_dict().items()}
     # The scalars of the loss are stored as numbers or as vectors of one.
     names = sorted(n for n in found.keys() & wanted.keys() if not n.startswith("logit_"))
@@ -49,7 +49,8 @@ def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"{path}: damaged, or not a checkpoint ({_first_line(error)})") from error
     except Exception as error:  # pickle.UnpicklingError and its kin
         raise ModelError(
-            f"{path}: holds pickled code, which is never run ({_first_line(error)}); save its weights as safetensors"
+            f"{path}: holds pickled code, which is never run ({_first_line(error)}); save its weights as "
+            "safetensors"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     shapes = {str(n).removeprefix("module."): tuple(t.shape) for n, t in state.items() if hasattr(t, "shape")}
@@ -120,7 +121,3 @@ def _count(shapes: Shapes, prefix: str) -> int:
 def _first_trouble(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[1] if len(lines) > 1 else str(error))[:200]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
