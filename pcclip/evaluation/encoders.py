@@ -1,0 +1,145 @@
+"""The two functions that an evaluation needs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from pcclip.errors import PcclipError
+from pcclip.evaluation.statistics import Floats
+
+ImageEncoder = Callable[[Tensor], Tensor]
+"""Preprocessed pixels (B, 3, H, W) -> unit rows (B, D), float32 on the CPU."""
+
+TextEncoder = Callable[[list[str]], Tensor]
+"""Texts -> unit rows (M, D), float32 on the CPU."""
+
+
+class Encoders(Protocol):
+    """A model, as evaluations see it."""
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """An `ImageEncoder`."""
+        ...
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """A `TextEncoder`."""
+        ...
+
+
+class TowersLike(Protocol):
+    """What `TowerEncoders` uses of a pair of towers."""
+
+    tokenizer: Callable[[list[str]], Tensor]
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Pixels to embeddings of any length."""
+        ...
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Tokens to embeddings of any length."""
+        ...
+
+
+class TowerEncoders:
+    """Encoders of a pair of towers: evaluation mode, no gradients, unit rows.
+
+    Args:
+        towers: A module with `encode_images`, `encode_texts` and `tokenizer`. The modes (training or not) of
+            its modules are as before after each call.
+        device: Where the towers are.
+    """
+
+    def __init__(self, towers: TowersLike, device: torch.device | str = "cpu") -> None:
+        self._towers = towers
+        self._device = torch.device(device)
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """An `ImageEncoder`."""
+        with _evaluating(self._towers):
+            return _unit_rows(self._towers.encode_images(pixels.to(self._device)))
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """A `TextEncoder`."""
+        with _evaluating(self._towers):
+            return _unit_rows(self._towers.encode_texts(self._towers.tokenizer(texts).to(self._device)))
+
+
+class CachedEncoders:
+    """Encoders that encode each distinct text once, in batches of texts of like length.
+
+    Make one per state of the text tower: it never forgets.
+
+    Args:
+        encoders: The model.
+        batch_size: Texts per call.
+    """
+
+    def __init__(self, encoders: Encoders, batch_size: int = 256) -> None:
+        self._encoders = encoders
+        self._batch_size = batch_size
+        self._rows: dict[str, Floats] = {}
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """An `ImageEncoder`."""
+        return self._encoders.encode_images(pixels)
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """A `TextEncoder`."""
+        return torch.from_numpy(self.texts(texts))
+
+    def texts(self, texts: Sequence[str]) -> Floats:
+        """Unit embeddings (len(texts), D) of the texts, in their order.
+
+        Raises:
+            PcclipError: An embedding is not finite, or the encoder returns the wrong number of rows.
+        """
+        # Texts of like length share a batch: a tower that trims to the longest text wastes little.
+        missing = sorted(set(texts) - self._rows.keys(), key=lambda text: (len(text), text))
+        for start in range(0, len(missing), self._batch_size):
+            batch = missing[start : start + self._batch_size]
+            rows = self._encoders.encode_texts(batch).detach().float().cpu().numpy()
+            if rows.ndim != 2 or len(rows) != len(batch):
+                raise PcclipError(f"encode_texts made {rows.shape} of {len(batch)} texts, not one row each")
+            finite = np.isfinite(rows).all(axis=1)
+            if not finite.all():
+                raise PcclipError(
+                    f"the text tower's embedding of {batch[int(np.argmin(finite))]!r} is not finite: "
+                    "the model has diverged. Evaluate an earlier checkpoint, or lower the learning rate."
+                )
+            self._rows.update(zip(batch, rows, strict=True))
+        return np.stack([self._rows[text] for text in texts])
+
+
+def cached(encoders: Encoders) -> CachedEncoders:
+    """The encoders with a cache of texts; themselves if they have one."""
+    return encoders if isinstance(encoders, CachedEncoders) else CachedEncoders(encoders)
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows (..., D) divided by their length; a row of zeros stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+
+
+def _unit_rows(embeddings: Tensor) -> Tensor:
+    return normalize(embeddings.float(), dim=-1).cpu()
+
+
+@contextmanager
+def _evaluating(towers: Any) -> Iterator[None]:
+    modes = {module: module.training for module in towers.modules()} if isinstance(towers, nn.Module) else {}
+    if modes:
+        towers.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,212 @@
+"""What every evaluation gives back, and how several of them run on one set."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pcclip.errors import PcclipError
+from pcclip.evaluation.encoders import Encoders, cached
+from pcclip.evaluation.sets import EvaluationSet
+from pcclip.evaluation.statistics import RESAMPLES, Estimate, Floats, Observations, Parts, bootstrap
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """The outcome of evaluations on one set, down to the single picture and pair.
+
+    Kept that fine so that two models on the same pictures can be compared pair by pair (`minus`), which is
+    far sharper than comparing their two intervals.
+
+    Attributes:
+        evaluated: Name and split of the set: `shapes/test`.
+        pictures: Number of its pictures.
+        groups: Observations by name: all pictures, the pictures of one class, the pairs of one attribute.
+        metrics: Every metric as the (group, column) parts that it is the mean of.
+        change: Whether scores are differences between two models.
+    """
+
+    evaluated: str
+    pictures: int
+    groups: dict[str, Observations]
+    metrics: dict[str, Parts]
+    change: bool = False
+
+    def values(self) -> dict[str, float]:
+        """Every metric by name, as a fraction, without an interval."""
+        return {
+            name: float(np.mean([self.groups[group].scores[column].mean(dtype=np.float64)
+                                 for group, column in parts]))
+            for name, parts in self.metrics.items()
+        }  # fmt: skip
+
+    def estimates(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+        """Every metric by name, as a fraction, with its 95 % bootstrap interval over pictures.
+
+        Args:
+            resamples: Number of replicates.
+            seed: Of the resampling.
+        """
+        return bootstrap(
+            self.groups,
+            self.metrics,
+            self.pictures,
+            resamples=resamples,
+            seed=seed,
+            proportions=not self.change,
+        )
+
+    def minus(self, base: Results) -> Results:
+        """The change from `base` to this, on the same pictures and pairs; its intervals are paired.
+
+        Raises:
+            PcclipError: The two were not measured on the same pictures and pairs.
+        """
+        same = (
+            (self.evaluated, self.pictures, self.metrics) == (base.evaluated, base.pictures, base.metrics)
+            and self.groups.keys() == base.groups.keys()
+            and all(seen.same_units(base.groups[name]) for name, seen in self.groups.items())
+        )
+        if not same:
+            raise PcclipError(
+                f"results on {self.evaluated!r} ({self.pictures} pictures) and on {base.evaluated!r} "
+                f"({base.pictures} pictures) cannot be compared pair by pair: they are not of the same "
+                "pictures, pairs and metrics. Evaluate both models on the same set with the same seed."
+            )
+        groups = {
+            name: Observations(
+                seen.first,
+                seen.second,
+                {column: scores - base.groups[name].scores[column] for column, scores in seen.scores.items()},
+            )
+            for name, seen in self.groups.items()
+        }
+        return Results(self.evaluated, self.pictures, groups, self.metrics, change=True)
+
+    def merged(self, other: Results) -> Results:
+        """These results and those of another protocol on the same set, as one.
+
+        Raises:
+            ValueError: They are of different sets, or have a metric in common.
+        """
+        if (self.evaluated, self.pictures, self.change) != (other.evaluated, other.pictures, other.change):
+            raise ValueError(f"results on {self.evaluated} and on {other.evaluated} cannot be merged")
+        both = self.metrics.keys() & other.metrics.keys() or self.groups.keys() & other.groups.keys()
+        if both:
+            raise ValueError(f"both results hold {sorted(both)}")
+        return Results(
+            self.evaluated,
+            self.pictures,
+            self.groups | other.groups,
+            self.metrics | other.metrics,
+            self.change,
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes everything to one `.npz`, complete or not at all; no pickle in it."""
+        arrays: dict[str, Floats | np.ndarray] = {}
+        layout: dict[str, list[str]] = {}
+        for number, (name, seen) in enumerate(self.groups.items()):
+            layout[name] = list(seen.scores)
+            arrays[f"{number}.first"] = seen.first
+            if seen.second is not None:
+                arrays[f"{number}.second"] = seen.second
+            arrays[f"{number}.scores"] = np.stack(list(seen.scores.values()))
+        header = {
+            "schema": _SCHEMA,
+            "evaluated": self.evaluated,
+            "pictures": self.pictures,
+            "change": self.change,
+            "groups": layout,
+            "metrics": self.metrics,
+        }
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp.npz")
+        try:
+            np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Reads what `save` wrote.
+
+        Raises:
+            PcclipError: The file is absent, damaged, or of another version.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                header = json.loads(stored["header"].tobytes())
+                if header["schema"] != _SCHEMA:
+                    raise ValueError(f"schema {header['schema']!r}, not {_SCHEMA}")
+                groups = {
+                    name: Observations(
+                        stored[f"{number}.first"],
+                        stored.get(f"{number}.second"),
+                        dict(zip(columns, stored[f"{number}.scores"], strict=True)),
+                    )
+                    for number, (name, columns) in enumerate(header["groups"].items())
+                }
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise PcclipError(f"{path}: no results of an evaluation ({error}). Evaluate again.") from error
+        metrics = {name: tuple((g, c) for g, c in parts) for name, parts in header["metrics"].items()}
+        return cls(header["evaluated"], header["pictures"], groups, metrics, header["change"])
+
+
+class EvaluationProtocol(ABC):
+    """One way of measuring a model on an evaluation set.
+
+    Attributes:
+        name: What its metrics' names start with.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, encoders: Encoders, evaluation_set: EvaluationSet, features: Floats) -> Results:
+        """Measures.
+
+        Args:
+            encoders: The model.
+            evaluation_set: Pictures, classes and questions.
+            features: (N, D) unit embeddings of the set's pictures, in its order.
+        """
+
+
+def evaluate(
+    protocols: Sequence[EvaluationProtocol],
+    encoders: Encoders,
+    evaluation_set: EvaluationSet,
+    features: Floats,
+) -> Results:
+    """Runs several protocols on one set; a text that two of them ask for is encoded once.
+
+    Args:
+        protocols: At least one.
+        encoders: As in `EvaluationProtocol.run`.
+        evaluation_set: As there.
+        features: As there.
+
+    Raises:
+        PcclipError: A protocol does not fit the set, or there are no protocols.
+    """
+    if not protocols:
+        raise PcclipError("no evaluation protocols were given: name at least one")
+    encoders = cached(encoders)
+    results = [protocol.run(encoders, evaluation_set, features) for protocol in protocols]
+    whole = results[0]
+    for more in results[1:]:
+        whole = whole.merged(more)
+    return whole
