@@ -59,6 +59,7 @@ class Pool:
     """
 
     def __init__(self, folder: Path, plan: PairPlan, seed: int) -> None:
+        """Draws the pictures and reads their attributes."""
         self._where = {
             key: (index, at)
             for index in (ShardIndex.load(path) for path in resolve_shards(str(folder)))
@@ -114,8 +115,8 @@ class TripleJob:
         wanted = possible if self.plan.method == "all" else self.plan.pairs
         if wanted > possible:
             raise PcclipError(
-                f"pairs: {wanted} pairs of {self.split} pictures asked for, but {len(pool.keys)} pictures make "
-                f"{possible}. Lower 'pairs' or raise 'pictures'."
+                f"pairs: {wanted} pairs of {self.split} pictures asked for, but {len(pool.keys)} pictures "
+                f"make {possible}. Lower 'pairs' or raise 'pictures'."
             )
         card: dict[str, Any] = {"writer": "rules", "split": self.split, "pictures": len(pool.keys)}
         written = 0

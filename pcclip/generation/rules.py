@@ -37,6 +37,7 @@ class Written:
     frames: tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class RuleWriter:
     """Writes differences from attributes, in the training frames.
 
@@ -50,21 +51,12 @@ class RuleWriter:
         count: The attribute that says how many objects a picture shows, for "object" or "objects".
     """
 
-    def __init__(
-        self,
-        attributes: Sequence[Attribute],
-        references: Sequence[References],
-        seed: int,
-        clause_shares: Sequence[float] = (0.6, 0.28, 0.12),
-        category_weight: float = 0.4,
-        count: str = "number",
-    ) -> None:
-        self.attributes = tuple(attributes)
-        self.references = tuple(references)
-        self.seed = seed
-        self.clause_shares = tuple(clause_shares)
-        self.category_weight = category_weight
-        self.count = count
+    attributes: Sequence[Attribute]
+    references: Sequence[References]
+    seed: int
+    clause_shares: Sequence[float] = (0.6, 0.28, 0.12)
+    category_weight: float = 0.4
+    count: str = "number"
 
     def differing(self, image1: Values, image2: Values) -> list[Attribute]:
         """The attributes in which two pictures differ by at least the margin."""

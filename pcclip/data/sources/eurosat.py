@@ -6,8 +6,7 @@ Captions and attributes are ours, measured in the pixels; the photos are passed 
 from __future__ import annotations
 
 import random
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from pcclip.data.progress import progress_bar
 from pcclip.data.records import Picture, decode_picture
 from pcclip.data.sources.base import SPLITS, Source, Split
 from pcclip.data.sources.eurosat_captions import LEVELS, TEMPLATES, Level, caption
+from pcclip.data.sources.eurosat_photos import Photos, find_photos
 from pcclip.errors import PcclipError
 from pcclip.generation.vocabulary import (
     Attribute,
@@ -158,7 +158,7 @@ class EuroSAT(Source):
             )
 
     @cached_property
-    def _photos(self) -> _Photos:
+    def _photos(self) -> Photos:
         return find_photos(Path(self.root), self.download)
 
     @cached_property
@@ -222,70 +222,6 @@ def measure(image: bytes, key: str, place: object) -> dict[str, float]:
         "texture": texture,
     }
     return {name: round(float(value), 5) for name, value in values.items()}
-
-
-@dataclass(frozen=True)
-class _Photos:
-    """Where the photos lie: `names` of a class's photos, and `read` one."""
-
-    place: Path
-    names: Callable[[str], list[str]]
-    read: Callable[[str, str], bytes]
-
-
-def find_photos(root: Path, download: bool = False) -> _Photos:
-    """Finds EuroSAT's photos under a folder, unpacked or in their zip.
-
-    Raises:
-        PcclipError: They are not there, and were not to be downloaded.
-    """
-    for folder in (root / "eurosat" / "2750", root / "2750"):
-        if (folder / "Forest").is_dir():
-            return _folder(folder)
-    for archive in (root / "eurosat" / "EuroSAT.zip", root / "EuroSAT.zip"):
-        if archive.is_file():
-            return _archive(archive)
-    if download:
-        from torchvision.datasets import EuroSAT as Fetched  # imports torch, so only where it is needed
-
-        try:
-            Fetched(str(root), download=True)
-        except (OSError, RuntimeError) as error:
-            raise PcclipError(
-                f"eurosat: the download into {root} failed ({error}). Put EuroSAT.zip into {root} by hand, "
-                "or give 'root' the folder that has it."
-            ) from error
-        return find_photos(root)
-    raise PcclipError(
-        f"eurosat: no photos in {root}: looked for eurosat/2750/, 2750/, eurosat/EuroSAT.zip and "
-        "EuroSAT.zip. Give the folder that has one of them as 'root', or set 'download: true'."
-    )
-
-
-def _folder(folder: Path) -> _Photos:
-    return _Photos(
-        folder,
-        lambda name: [file.name for file in (folder / name).glob("*.jpg")],
-        lambda name, photo: (folder / name / photo).read_bytes(),
-    )
-
-
-def _archive(path: Path) -> _Photos:
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise PcclipError(f"{path}: is not a whole zip file ({error}). Fetch it again.") from error
-    photos: dict[str, list[str]] = {}
-    prefix = ""
-    for entry in archive.namelist():
-        *above, folder, name = ["", *entry.split("/")]
-        if name.endswith(".jpg"):
-            photos.setdefault(folder, []).append(name)
-            prefix = "/".join(above[1:])
-    start = f"{prefix}/" if prefix else ""
-    return _Photos(
-        path, lambda name: photos.get(name, []), lambda name, photo: archive.read(f"{start}{name}/{photo}")
-    )
 
 
 def _phrases(*texts: str) -> tuple[NounPhrase, ...]:

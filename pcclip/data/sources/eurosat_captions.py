@@ -68,6 +68,8 @@ def caption(cover: str, levels: Mapping[str, Level], rng: random.Random) -> str:
         else:
             phrases.append(rng.choice(shown))
     whole = rng.choice(TEMPLATES["whole"])
+    if "{cover}" not in whole and not (adjective or phrases):
+        whole = "{a} {photo} of {cover}{extra}"  # "a photo" alone says nothing
     if adjective and "{a}" not in whole and "{an_aerial}" not in whole:
         looks.append(adjective)
     extra = rng.choice(TEMPLATES["extra"]).format(w=" and ".join(phrases)) if phrases else ""

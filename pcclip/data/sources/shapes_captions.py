@@ -86,7 +86,7 @@ def _things(attributes: Mapping[str, float | str], rng: random.Random) -> str:
     if count in ("several", "a group of") and number == 2:
         count = "{n}"
     words = [count.format(n=_WORDS[number]), size, colour, noun + ("s" if many else "")]
-    return " ".join(word for word in words if word)
+    return " ".join(word for word in words if word).replace("a object", "an object")
 
 
 def _size(size: float, rng: random.Random) -> str:
