@@ -1,0 +1,123 @@
+"""Weights between base and tuned: which share to take, and what each share gains and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pcclip.errors import PcclipError
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Validation scores of one interpolation.
+
+    Attributes:
+        alpha: Share of the tuned weights: 0 is the base model, 1 the tuned one.
+        zero_shot: Zero-shot top-1, as a fraction; NaN where the sets have no classes.
+        difference: Mean two-alternative accuracy over seen and held-out wordings, as a fraction.
+    """
+
+    alpha: float
+    zero_shot: float
+    difference: float
+
+
+def choose_alpha(points: Sequence[CurvePoint]) -> float:
+    """The share of the tuned weights to use, from validation scores alone.
+
+    Among the shares whose zero-shot top-1 is not below the base model's, the one with the highest
+    difference accuracy; of equals the smallest, which is the nearest to the base model. The base model is
+    itself among them, so 0 comes out where every other share costs zero-shot accuracy or gains nothing.
+    Without zero-shot scores only the difference accuracy counts.
+
+    Args:
+        points: The curve, with the base model (alpha 0) in it, in any order.
+
+    Raises:
+        PcclipError: The base model is missing, or a difference accuracy is not a number.
+    """
+    base = _base(points)
+    bad = [point.alpha for point in points if math.isnan(point.difference)]
+    if bad:
+        raise PcclipError(
+            f"the difference accuracy at alpha {bad[0]:g} is not a number, so no alpha can be chosen: run "
+            "difference-based classification on the validation split of at least one set"
+        )
+    allowed = [
+        point for point in points if math.isnan(base.zero_shot) or point.zero_shot >= base.zero_shot
+    ]  # fmt: skip
+    return max(allowed, key=lambda point: (point.difference, -point.alpha)).alpha
+
+
+def plot_curve(points: Sequence[CurvePoint], chosen: float, path: Path) -> Figure:
+    """Draws the gain in difference accuracy against the change of zero-shot accuracy.
+
+    Args:
+        points: The curve, with the base model (alpha 0) in it.
+        chosen: The alpha to mark.
+        path: The picture to write; its suffix is the format (`.png`).
+
+    Returns:
+        The figure, as TensorBoard takes it.
+
+    Raises:
+        PcclipError: The base model is missing.
+    """
+    base = _base(points)
+    ordered = sorted(points, key=lambda point: point.alpha)
+    blank = math.isnan(base.zero_shot)
+    cost = [0.0 if blank else 100 * (point.zero_shot - base.zero_shot) for point in ordered]
+    gain = [100 * (point.difference - base.difference) for point in ordered]
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    left, right = min(cost) - 0.5, max(cost) + 0.5
+    axes.set_xlim(left, right)
+    axes.axvspan(left, 0, color="tab:red", alpha=0.07, label="zero-shot loses")
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.axhline(0, color="0.5", linewidth=0.8)
+    axes.plot(cost, gain, "o-", color="tab:blue", markersize=5)
+    for point, x, y in zip(ordered, cost, gain, strict=True):
+        picked = point.alpha == chosen
+        if picked:
+            axes.plot(
+                [x], [y], "*", color="tab:orange", markersize=14, label=f"chosen: $\\alpha$ = {chosen:g}"
+            )
+        axes.annotate(
+            f"{point.alpha:g}",
+            (x, y),
+            xytext=(9, -11),
+            textcoords="offset points",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            fontweight="bold" if picked else "normal",
+        )
+    axes.set_xlabel("zero-shot top-1, change in points" + (" (not measured)" if blank else ""))
+    axes.set_ylabel("two-alternative accuracy, gain in points")
+    axes.set_title(
+        f"$\\alpha$ · tuned + (1 - $\\alpha$) · base; validation data\n"
+        f"base: two-alternative {100 * base.difference:.1f} %"
+        + ("" if blank else f", zero-shot {100 * base.zero_shot:.1f} %"),
+        fontsize=10,
+    )
+    axes.grid(alpha=0.25)
+    axes.legend(loc="best", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return figure
+
+
+def _base(points: Sequence[CurvePoint]) -> CurvePoint:
+    base = next((point for point in points if point.alpha == 0), None)
+    if base is None:
+        raise PcclipError(
+            "the curve has no base model (alpha 0), only alpha "
+            f"{', '.join(f'{point.alpha:g}' for point in points) or 'none'}; measure it too, to compare with"
+        )
+    return base

@@ -1,0 +1,290 @@
+"""Before and after in one table: the runs of an experiment, averaged over their seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rich
+from rich.table import Table
+from rich.text import Text
+
+from pcclip.errors import PcclipError
+from pcclip.evaluation.statistics import Estimate, mean_over_seeds
+
+SCHEMA = 1
+COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
+_BASELINES = ("text_difference", "absolute")
+_AFTER = {"tuned": "delta", "interpolated": "interpolated_delta"}
+_LEGEND = (
+    "Per cent, [95 % interval], (change against base in points). ▼ a loss, in bold where its interval "
+    "excludes zero; ✗ below chance."
+)
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table.
+
+    Attributes:
+        estimate: The score, as a fraction.
+        change: Against the base model, if it is a model after training.
+        chance: Score of a coin, where the metric has one.
+    """
+
+    estimate: Estimate
+    change: Estimate | None = None
+    chance: float | None = None
+
+    @property
+    def loss(self) -> bool:
+        """Whether the model is worse than the base."""
+        return self.change is not None and self.change.value < 0
+
+    @property
+    def sure_loss(self) -> bool:
+        """Whether the interval of the change lies below zero."""
+        return self.loss and self.change is not None and self.change.high < 0
+
+    @property
+    def below_chance(self) -> bool:
+        """Whether a coin does better."""
+        return self.chance is not None and self.estimate.value < self.chance
+
+    def text(self) -> str:
+        """As it stands in the table, without emphasis."""
+        parts = [f"{100 * self.estimate.value:.1f}"]
+        if self.estimate.low == self.estimate.low:  # NaN: no interval
+            parts.append(f"[{100 * self.estimate.low:.1f}, {100 * self.estimate.high:.1f}]")
+        if self.change is not None:
+            parts.append(f"({'▼ ' if self.loss else ''}{100 * self.change.value:+.1f})")
+        return " ".join(parts + ["✗"] * self.below_chance)
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table that can be printed.
+
+    Attributes:
+        title: Experiment and runs.
+        rows: Label and one cell, or None, per column of `COLUMNS`.
+        notes: What a reader must not overlook.
+    """
+
+    title: str
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [f"**{self.title}**", "", "| | " + " | ".join(COLUMNS) + " |", "|---" * 6 + "|"]
+        for label, cells in self.rows:
+            lines.append(f"| {label} | " + " | ".join(map(_markdown, cells)) + " |")
+        return "\n".join([*lines, "", _LEGEND, *(f"- {note}" for note in self.notes)]) + "\n"
+
+    def rich(self) -> Table:
+        """The table for a terminal: losses red."""
+        table = Table(title=self.title, caption="\n".join([_LEGEND, *self.notes]), show_lines=False)
+        table.add_column("")
+        for name in COLUMNS:
+            table.add_column(name, justify="right")
+        for label, cells in self.rows:
+            table.add_row(
+                label, *(Text("") if cell is None else Text(cell.text(), _style(cell)) for cell in cells)
+            )
+        return table
+
+
+def compare(runs: list[str], markdown: str | None = None) -> None:
+    """Prints one table per experiment, its runs averaged over their seeds.
+
+    Args:
+        runs: Run folders (RUNS/EXPERIMENT/VERSION), or experiment folders, of which the newest finished run
+            of each seed is taken.
+        markdown: File to write the tables to as Markdown.
+
+    Raises:
+        PcclipError: A folder has no summary, or the runs cannot be averaged.
+    """
+    experiments: dict[str, list[Summary]] = {}
+    for summary in load_summaries(Path(run) for run in runs):
+        experiments.setdefault(summary["experiment"], []).append(summary)
+    tables = [build_table(summaries) for summaries in experiments.values()]
+    for table in tables:
+        rich.print(table.rich())
+    if markdown is not None:
+        Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
+
+
+def load_summaries(folders: Iterable[Path]) -> list[Summary]:
+    """Reads the summaries of run folders, or of the newest finished run of each seed in experiment folders.
+
+    Raises:
+        PcclipError: A folder has none, or one of another version.
+    """
+    found: list[Summary] = []
+    for folder in folders:
+        if (folder / "summary.json").is_file():
+            found.append(_load(folder / "summary.json"))
+            continue
+        files = [file for file in folder.glob("*/summary.json") if not file.parent.is_symlink()]
+        by_seed: dict[Any, Summary] = {}
+        for file in sorted(files, key=lambda file: file.stat().st_mtime):
+            summary = _load(file)
+            if "base" in summary and "tuned" in summary:
+                by_seed[summary["seed"]] = summary
+        if not by_seed:
+            raise PcclipError(
+                f"{folder}: no finished run (no summary.json in it, or in a folder of it, that holds 'base' "
+                "and 'tuned'). Name RUNS/EXPERIMENT or RUNS/EXPERIMENT/VERSION; `pcclip resume` finishes a "
+                "stopped run."
+            )
+        found += [by_seed[seed] for seed in sorted(by_seed)]
+    return found
+
+
+def build_table(summaries: Sequence[Summary]) -> ResultTable:
+    """One table of the runs of one experiment.
+
+    With several runs a cell is the mean over them with Student's t interval over seeds; with one run it is
+    that run's value with its bootstrap interval over pictures.
+
+    Args:
+        summaries: Contents of `summary.json` files, at least one.
+
+    Raises:
+        PcclipError: A run was not evaluated before and after, or runs have different metrics.
+    """
+    names = _common_metrics(summaries)
+    rows = [(label, _cells(summaries, name, baseline)) for label, name, baseline in _layout(names)]
+    seeds = ", ".join(str(summary["seed"]) for summary in summaries)
+    interval = "t over seeds" if len(summaries) > 1 else "bootstrap over pictures, one run"
+    alphas = [summary["alpha"] for summary in summaries if summary.get("alpha") is not None]
+    title = f"{summaries[0]['experiment']}: seed{'s' * (len(summaries) > 1)} {seeds}; intervals: {interval}"
+    if alphas:
+        title += f"; interpolated at alpha {', '.join(f'{alpha:g}' for alpha in alphas)}"
+    return ResultTable(title, tuple(rows), tuple(_notes(rows)))
+
+
+def _load(file: Path) -> Summary:
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        schema = summary["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PcclipError(f"{file}: is no summary of a run ({error!r}). Run it again.") from error
+    if schema != SCHEMA:
+        raise PcclipError(f"{file}: schema {schema!r}, this version reads {SCHEMA}. Run it again.")
+    return summary
+
+
+def _common_metrics(summaries: Sequence[Summary]) -> list[str]:
+    for summary in summaries:
+        for stage in ("base", "tuned", "delta"):
+            if stage not in summary:
+                raise PcclipError(
+                    f"the run of {summary['experiment']} with seed {summary['seed']} has no '{stage}' in its "
+                    "summary.json: it was not evaluated before and after a fit. Leave it out."
+                )
+        odd = sorted(summaries[0]["base"].keys() ^ summary["base"].keys())
+        if odd:
+            raise PcclipError(
+                f"runs of {summary['experiment']} with seeds {summaries[0]['seed']} and {summary['seed']} "
+                f"have different metrics ({odd[0]}, {len(odd)} in all): they cannot be averaged. Compare them "
+                "one by one."
+            )
+    return list(summaries[0]["base"])
+
+
+def _layout(names: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    """Label, metric, and the mean that its training-free baselines belong to, row by row."""
+    rows: list[tuple[str, str, str | None]] = []
+    present = set(names)
+    sets = dict.fromkeys(match[1] for name in names if (match := re.fullmatch(r"zero_shot/(.+)/top1", name)))
+    for name in sets:
+        if name.endswith(("-unseen", "-unseen-combinations")):
+            continue
+        for suffix, label in (
+            ("", "zero-shot top-1"),
+            ("-unseen", "zero-shot top-1, held-out prompts"),
+            ("-unseen-combinations", "zero-shot top-1, held-out combinations"),
+        ):
+            rows.append((f"{name}: {label}", f"zero_shot/{name}{suffix}/top1", None))
+    means = dict.fromkeys(
+        match[1] for name in names if (match := re.match(r"difference/(.+)-mean(-unseen)?/", name))
+    )
+    for name in means:
+        for score, label in (("two_alternative", "two-alternative"), ("sign", "sign")):
+            for suffix, kind in (("", "seen"), ("-unseen", "held-out")):
+                metric = f"difference/{name}-mean{suffix}/{score}"
+                rows.append((f"{name}: {label}, {kind} wordings", metric, f"difference/{name}-mean"))
+        wording = re.compile(rf"difference/{re.escape(name)}-wording-(.+)-unseen/two_alternative")
+        rows += [
+            (f"{name}: two-alternative, held-out wording {match[1]}", metric, None)
+            for metric in names
+            if (match := wording.fullmatch(metric))
+        ]
+    return [row for row in rows if row[1] in present]
+
+
+def _cells(summaries: Sequence[Summary], metric: str, baseline: str | None) -> tuple[Cell | None, ...]:
+    chance = 0.5 if metric.startswith("difference/") else None
+    cells: list[Cell | None] = [Cell(_estimate(summaries, "base", metric), None, chance)]
+    for score in _BASELINES:
+        name = f"{baseline}/{score}"
+        has = baseline is not None and name in summaries[0]["base"]
+        cells.append(Cell(_estimate(summaries, "base", name), None, chance) if has else None)
+    for stage, delta in _AFTER.items():
+        if not all(metric in summary.get(stage, {}) for summary in summaries):
+            cells.append(None)
+            continue
+        cells.append(
+            Cell(_estimate(summaries, stage, metric), _change(summaries, stage, delta, metric), chance)
+        )
+    return tuple(cells)
+
+
+def _estimate(summaries: Sequence[Summary], stage: str, metric: str) -> Estimate:
+    found = [summary[stage][metric] for summary in summaries]
+    return Estimate(**found[0]) if len(found) == 1 else mean_over_seeds([one["value"] for one in found])
+
+
+def _change(summaries: Sequence[Summary], stage: str, delta: str, metric: str) -> Estimate:
+    if len(summaries) == 1 and metric in summaries[0].get(delta, {}):
+        return Estimate(**summaries[0][delta][metric])
+    return mean_over_seeds(
+        [summary[stage][metric]["value"] - summary["base"][metric]["value"] for summary in summaries]
+    )
+
+
+def _notes(rows: Sequence[tuple[str, tuple[Cell | None, ...]]]) -> list[str]:
+    """Says where training did not beat what needs no training."""
+    notes = []
+    for label, cells in rows:
+        if "two-alternative" not in label:
+            continue
+        for after, name in ((cells[3], "tuned"), (cells[4], "interpolated")):
+            for baseline, column in ((cells[1], COLUMNS[1]), (cells[2], COLUMNS[2])):
+                if after and baseline and after.estimate.value < baseline.estimate.value:
+                    notes.append(
+                        f"{label}: {name} ({100 * after.estimate.value:.1f}) does not reach {column} "
+                        f"({100 * baseline.estimate.value:.1f})."
+                    )
+    return notes
+
+
+def _markdown(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    return f"**{cell.text()}**" if cell.sure_loss or cell.below_chance else cell.text()
+
+
+def _style(cell: Cell) -> str:
+    if cell.sure_loss or cell.below_chance:
+        return "bold red"
+    return "red" if cell.loss else ""
