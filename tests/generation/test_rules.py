@@ -51,7 +51,7 @@ def test_the_reader_that_checks_the_texts_can_read(text: str, claims: set) -> No
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_text_says_the_truth_about_the_right_picture(name: str) -> None:
     kinds = categories(SOURCES[name])
-    assert sum(check(*sample, kinds) for sample in training_texts(name)) > 12000
+    assert sum(check(*sample, kinds) for sample in training_texts(name)[:6000]) > 6000
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -89,7 +89,7 @@ def test_texts_are_clean_english(name: str) -> None:
 def test_either_picture_is_the_subject_equally_often() -> None:
     subjects = [
         picture
-        for text, _, _ in training_texts("shapes")
+        for text, _, _ in training_texts("shapes")[:3000]
         if re.search(r"first|second|former|latter|one|two|\b[12AB]\b", text)
         for _, picture, _ in read(text, categories(SOURCES["shapes"]))
     ]
