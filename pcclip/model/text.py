@@ -3,11 +3,12 @@
 Under a causal mask a token sees only what comes before it, and open_clip reads one token per text (the end of
 text): whatever follows that token cannot change the embedding. So the real tokens of a batch are laid end to
 end for embeddings, norms, projections and MLPs, which work token by token; only queries, keys and values are
-put into a (texts, longest) grid for the attention kernel. The last block computes one token per text after its
-keys and values.
+put into a (texts, longest) grid for the attention kernel. The last block computes one token per text after
+its keys and values.
 
 Towers without a causal mask (SigLIP) attend to the padding, which therefore belongs to the computation:
-nothing can be cut off, and tokens must come with the full context. The saving in the last block holds for them.
+nothing can be cut off, and tokens must come with the full context. The saving in the last block holds there
+too.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class TextEncoder:
         self.clip: Any = clip
         self.tower: Any = getattr(clip, "text", clip)
         self.pool = getattr(self.tower, "text_pool_type", getattr(self.tower, "pool_type", None))
-        self.eos = getattr(self.tower, "text_eos_id", getattr(self.tower, "eos_id", None))
+        self.eos: Any = getattr(self.tower, "text_eos_id", getattr(self.tower, "eos_id", None))
         self.causal = getattr(self.tower, "attn_mask", None) is not None
         self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
         self.path, self.trim, self.why = self._plan()
