@@ -1,261 +1,349 @@
-"""Whole batches of triples or captioned pictures, made in a worker.
+"""Whole batches of triples or captioned pictures, made from shards, in a worker or not.
 
-Shape letters: B samples of this rank, L longest text in tokens, D embedding width.
+Shape letters: B records of this rank, L longest text in tokens, D embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcclip.data.bank import Bank
 from pcclip.data.index import ShardIndex
-from pcclip.data.records import Picture, ShardError, Triple, decode_picture, stable_hash
+from pcclip.data.records import (
+    IMAGE_EXTENSIONS,
+    Payload,
+    Picture,
+    ShardError,
+    Triple,
+    decode_picture,
+    stable_hash,
+)
 from pcclip.data.sets import SET_FILE, ShardSet
-from pcclip.data.stream import GlobalOrder, Ints
-from pcclip.data.tokens import TokenTable
+from pcclip.data.stream import At, Cut, Failure, GlobalOrder
+from pcclip.data.tokens import TextTokens, TokenTable, gather
 from pcclip.errors import PcclipError
 
-Payload = Literal["keys", "pixels"]
+Part = dict[str, Any]
 Located = Sequence[tuple[int, int]]
+"""Shard number and record number, of each record of a batch."""
+Preprocess = Callable[[Image.Image], Tensor]
 
-
-@dataclass(frozen=True)
-class Encoding:
-    """What a worker needs of a model to make tensors; it never holds the model itself.
-
-    Attributes:
-        tokenizer: texts -> (n, context) ids, padded on the right.
-        preprocess: picture -> (3, H, W) pixels.
-        trim: cut columns that hold padding only (towers whose padding plays no part).
-        pad_id: id of the padding.
-    """
-
-    tokenizer: Callable[[list[str]], Tensor]
-    preprocess: Callable[[Any], Tensor]
-    trim: bool = True
-    pad_id: int = 0
-
-    def tokens(self, texts: list[str]) -> Tensor:
-        """(B, L) ids, trimmed to the longest text."""
-        ids = self.tokenizer(texts)
-        if not self.trim:
-            return ids
-        used = (ids != self.pad_id).any(0).nonzero()
-        return ids[:, : int(used[-1]) + 1].contiguous() if len(used) else ids
+_POSITIVE = (1 << 63) - 1
 
 
 class Source(Protocol):
-    """Records of shards that become parts of a batch."""
+    """Makes parts of batches from the records of some shards."""
 
-    indexes: list[ShardIndex]
+    indexes: Sequence[ShardIndex]
 
-    def collate(self, located: Located, epoch: int) -> dict[str, Any]:
-        """Make one part of a batch from (shard, record) numbers."""
+    def collate(self, located: Located, epoch: int) -> Part:
+        """One part of a batch."""
         ...
-
-
-def ids(texts: Sequence[str]) -> Tensor:
-    """(n,) int64, equal where two strings are."""
-    return torch.from_numpy(np.fromiter((stable_hash(t) for t in texts), np.uint64, len(texts)).view(np.int64))
 
 
 class TripleSource:
     """Triples of either payload.
 
     Args:
-        indexes: of the triple shards.
-        payload: `keys` (needs `bank`) or `pixels`.
-        encoding: tokenizer and preprocessing.
-        bank: embeddings of the pictures that the triples name.
-        tokens: ids made beforehand, or None.
+        indexes: Of the triple shards.
+        payload: `keys` joins the pictures' embeddings from `bank`; `pixels` decodes those in the shards.
+        texts: Makes token ids.
+        bank: For the payload `keys`.
+        preprocess: RGB picture to (3, H, W), for the payload `pixels`.
+        tables: Precomputed tokens of each shard, instead of `texts` on the fly.
+
+    Raises:
+        PcclipError: The shards hold another payload or no triples.
     """
 
     def __init__(
         self,
-        indexes: list[ShardIndex],
+        indexes: Sequence[ShardIndex],
         payload: Payload,
-        encoding: Encoding,
+        texts: TextTokens,
         bank: Bank | None = None,
-        tokens: list[TokenTable] | None = None,
+        preprocess: Preprocess | None = None,
+        tables: Sequence[TokenTable] | None = None,
     ) -> None:
-        """See the class."""
-        if (payload == "keys") != (bank is not None):
-            raise PcclipError("payload 'keys' needs a bank of embeddings, and 'pixels' takes none")
+        if (bank is not None, preprocess is not None) != (payload == "keys", payload == "pixels"):
+            raise ValueError("payload 'keys' takes a bank, payload 'pixels' a preprocessing")
         check_payload(indexes, payload)
-        self.indexes, self.payload, self.encoding, self.bank = indexes, payload, encoding, bank
-        self.token_tables = tokens
+        self.indexes = indexes
+        self._texts = texts
+        self._bank = bank
+        self._preprocess = preprocess
+        self._tables = tables
 
-    def collate(self, located: Located, epoch: int) -> dict[str, Any]:
-        """Tokens, ids, keys, and features or pixels of both pictures."""
+    def collate(self, located: Located, epoch: int) -> Part:
+        """Makes a batch.
+
+        Returns:
+            `tokens` (B, L), `text_id`, `image1_id`, `image2_id` (B,) int64, equal where texts or keys are;
+            `keys`, B record keys; and `features1`, `features2` (B, D) unit rows, or `pixels1`, `pixels2`
+            (B, 3, H, W).
+
+        Raises:
+            ShardError: A record is no triple, or a picture of it is missing or cannot be decoded.
+        """
         triples = []
         for shard, record in located:
             index = self.indexes[shard]
             triples.append(Triple.parse(index.key(record), index.read(record, "json"), index.path))
-        texts = [t.difference for t in triples]
-        part: dict[str, Any] = {
-            "tokens": self._tokens(located, texts),
-            "text_id": ids(texts),
-            "image1_id": ids([t.image1 for t in triples]),
-            "image2_id": ids([t.image2 for t in triples]),
-            "keys": [t.key for t in triples],
+        texts = [triple.difference for triple in triples]
+        part: Part = {
+            "tokens": self._texts(texts)
+            if self._tables is None
+            else self._texts.pad(*gather(self._tables, located)),
+            "text_id": stable_ids(texts),
+            "image1_id": stable_ids([triple.image1 for triple in triples]),
+            "image2_id": stable_ids([triple.image2 for triple in triples]),
+            "keys": [triple.key for triple in triples],
         }
-        if self.bank is not None:
-            part["features1"], part["features2"] = self._features(self.bank, located, triples)
-        else:
-            part["pixels1"] = torch.stack([self._pixels(s, r, "1") for s, r in located])
-            part["pixels2"] = torch.stack([self._pixels(s, r, "2") for s, r in located])
+        if self._bank is not None:
+            part["features1"], part["features2"] = self._features(self._bank, located, triples)
+        if self._preprocess is not None:
+            part["pixels1"] = self._pixels(self._preprocess, located, "1")
+            part["pixels2"] = self._pixels(self._preprocess, located, "2")
         return part
 
-    def _tokens(self, located: Located, texts: list[str]) -> Tensor:
-        if self.token_tables is None:
-            return self.encoding.tokens(texts)
-        return TokenTable.gather(self.token_tables, located, self.encoding.pad_id)
-
     def _features(self, bank: Bank, located: Located, triples: list[Triple]) -> tuple[Tensor, Tensor]:
-        names = [t.image1 for t in triples] + [t.image2 for t in triples]
+        names = [triple.image1 for triple in triples] + [triple.image2 for triple in triples]
         rows = bank.find(names)
-        if (rows < 0).any():
-            at = int(np.flatnonzero(rows < 0)[0])
-            shard = self.indexes[located[at % len(triples)][0]].path
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            at = int(missing[0]) % len(triples)
             raise ShardError.at(
-                shard,
-                triples[at % len(triples)].key,
-                f"its picture {names[at]!r} is not in the bank {bank.folder} ({len(bank)} pictures)",
-                "Build the bank from the picture set that the triples were written for, or remove the record.",
+                self.indexes[located[at][0]].path,
+                triples[at].key,
+                f"the bank {bank.folder} has no picture {names[int(missing[0])]!r}, which it compares",
+                "Build the bank from the picture set that these triples are about, or remove the record.",
             )
         features = torch.from_numpy(bank.embeddings(rows))
         return features[: len(triples)], features[len(triples) :]
 
-    def _pixels(self, shard: int, record: int, which: str) -> Tensor:
-        index = self.indexes[shard]
-        present = set(index.extensions(record))
-        extension = next((f"{which}.{e}" for e in ("jpg", "png", "jpeg", "webp") if f"{which}.{e}" in present), "")
-        if not extension:
-            raise ShardError.at(
-                index.path,
-                index.key(record),
-                f"has no picture .{which}.jpg",
-                "Use data.payload=keys with a bank, or write the triples with the payload pixels.",
-            )
-        image = index.read(record, extension)
-        return self.encoding.preprocess(decode_picture(image, f"{index.key(record)}.{extension}", index.path))
+    def _pixels(self, preprocess: Preprocess, located: Located, which: str) -> Tensor:
+        pixels = []
+        for shard, record in located:
+            index = self.indexes[shard]
+            present = index.extensions(record)
+            extension = next((f"{which}.{e}" for e in IMAGE_EXTENSIONS if f"{which}.{e}" in present), None)
+            if extension is None:
+                raise ShardError.at(
+                    index.path,
+                    index.key(record),
+                    f"has no picture .{which}.jpg, only {', '.join('.' + name for name in present)}",
+                    "Set data.payload to 'keys' and name a bank, or write the triples with their pictures.",
+                )
+            name = f"{index.key(record)}.{extension}"
+            pixels.append(preprocess(decode_picture(index.read(record, extension), name, index.path)))
+        return torch.stack(pixels)
 
 
 class CaptionSource:
     """Captioned pictures; of several captions one is drawn by (seed, epoch, key).
 
     Args:
-        indexes: of the picture shards.
-        encoding: tokenizer and preprocessing.
-        seed: of the draw.
-        bank: embeddings of the pictures; None reads and preprocesses pixels.
+        indexes: Of the picture shards.
+        texts: Makes token ids.
+        images: A bank that holds the pictures, or a preprocessing of RGB pictures to (3, H, W).
+        seed: Of the draw of captions, and of `images` where it is random.
+        augments: Whether `images` is a random preprocessing; it then draws by (seed, epoch, key).
     """
 
     def __init__(
-        self, indexes: list[ShardIndex], encoding: Encoding, seed: int, bank: Bank | None = None
+        self,
+        indexes: Sequence[ShardIndex],
+        texts: TextTokens,
+        images: Bank | Preprocess,
+        seed: int = 0,
+        augments: bool = False,
     ) -> None:
-        """See the class."""
-        self.indexes, self.encoding, self.seed, self.bank = indexes, encoding, seed, bank
+        check_payload(indexes, None)
+        self.indexes = indexes
+        self._texts = texts
+        self._images = images
+        self._seed = seed
+        self._augments = augments
 
-    def collate(self, located: Located, epoch: int) -> dict[str, Any]:
-        """Tokens, ids, keys, and features or pixels of the pictures."""
-        keys, texts, pixels = [], [], []
+    def collate(self, located: Located, epoch: int) -> Part:
+        """Makes a batch.
+
+        Returns:
+            `tokens` (B, L), `text_id`, `image_id` (B,) int64, `keys`, and `features` (B, D) unit rows or
+            `pixels` (B, 3, H, W).
+
+        Raises:
+            ShardError: A picture has no caption, or cannot be decoded.
+            BankError: A picture is not in the bank.
+        """
+        pictures = []
         for shard, record in located:
             index = self.indexes[shard]
-            picture = Picture.parse(index.key(record), index.read_record(record), index.path)
-            keys.append(picture.key)
-            texts.append(self._caption(picture, epoch, index.path))
-            if self.bank is None:
-                image = decode_picture(picture.image, picture.key, index.path)
-                pixels.append(self.encoding.preprocess(image))
-        part: dict[str, Any] = {
-            "tokens": self.encoding.tokens(texts),
-            "text_id": ids(texts),
-            "image_id": ids(keys),
+            pictures.append(Picture.parse(index.key(record), index.read_record(record), index.path))
+        shards = [self.indexes[shard].path for shard, _ in located]
+        texts = [self._caption(p, s, epoch) for p, s in zip(pictures, shards, strict=True)]
+        keys = [picture.key for picture in pictures]
+        part: Part = {
+            "tokens": self._texts(texts),
+            "text_id": stable_ids(texts),
+            "image_id": stable_ids(keys),
             "keys": keys,
         }
-        if self.bank is None:
-            part["pixels"] = torch.stack(pixels)
+        if isinstance(self._images, Bank):
+            part["features"] = torch.from_numpy(self._images.embeddings(self._images.rows(keys)))
         else:
-            part["features"] = torch.from_numpy(self.bank.embeddings(self.bank.rows(keys)))
+            decoded = (decode_picture(p.image, p.key, s) for p, s in zip(pictures, shards, strict=True))
+            rows = [self._pixels(self._images, i, k, epoch) for i, k in zip(decoded, keys, strict=True)]
+            part["pixels"] = torch.stack(rows)
         return part
 
-    def _caption(self, picture: Picture, epoch: int, shard: Path) -> str:
-        captions = picture.captions or ((picture.caption,) if picture.caption else ())
-        if not captions:
-            raise ShardError.at(shard, picture.key, "has no caption", "Add KEY.txt, or leave the picture out.")
-        return captions[stable_hash(f"{self.seed} {epoch} {picture.key}") % len(captions)]
+    def _caption(self, picture: Picture, shard: object, epoch: int) -> str:
+        if not picture.captions:
+            raise ShardError.at(
+                shard, picture.key, "has no caption", f"Add {picture.key}.txt, or leave the picture out."
+            )
+        return picture.captions[
+            stable_hash(f"caption {self._seed} {epoch} {picture.key}") % len(picture.captions)
+        ]
+
+    def _pixels(self, preprocess: Preprocess, image: Image.Image, key: str, epoch: int) -> Tensor:
+        if not self._augments:
+            return preprocess(image)
+        drawn = stable_hash(f"augment {self._seed} {epoch} {key}")
+        before = random.getstate()  # some transforms draw from torch, some from random
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(drawn & _POSITIVE)
+                random.seed(drawn)
+                return preprocess(image)
+        finally:
+            random.setstate(before)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A source, its order, and how many of its samples a batch of one rank holds."""
+    """Records in an order, cut into this rank's batches; `make_stream` makes one."""
 
     source: Source
     order: GlobalOrder
-    batch_size: int
+    cut: Cut
+
+    def part(self, epoch: int, batch: int) -> Part:
+        """This rank's batch number `batch` of an epoch."""
+        shards, records = self.order.locate(epoch, self.cut.positions(batch))
+        return self.source.collate(list(zip(shards.tolist(), records.tolist(), strict=True)), epoch)
 
 
-class Batches(Dataset[dict[str, dict[str, Any]]]):
-    """(epoch, batch) -> `{"differences": {...}, "captions": {...}}`, of the streams there are.
-
-    The first stream defines the epoch; a second one runs through epochs of its own in step with it.
+def make_stream(
+    source: Source,
+    what: str,
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    training: bool = True,
+    seed: int = 0,
+    shuffle_shards: int = 16,
+) -> Stream:
+    """A shuffled stream of full batches for training, or every record once in order for validation.
 
     Args:
-        streams: by name.
-        rank: of this process.
-        world_size: number of processes.
-        training: whole global batches only; otherwise every sample once, the last batch short.
-    """
-
-    def __init__(self, streams: dict[str, Stream], rank: int, world_size: int, training: bool) -> None:
-        """See the class."""
-        self.streams, self.rank, self.world_size, self.training = streams, rank, world_size, training
-
-    def count(self) -> int:
-        """Batches of this rank in an epoch."""
-        first = next(iter(self.streams.values()))
-        if self.training:
-            return len(first.order) // (first.batch_size * self.world_size)
-        batches = -(-len(first.order) // first.batch_size)
-        return (batches - self.rank + self.world_size - 1) // self.world_size
-
-    def __getitem__(self, at: tuple[int, int]) -> dict[str, dict[str, Any]]:
-        """One batch of this rank."""
-        return {name: self._part(stream, *at) for name, stream in self.streams.items()}
-
-    def _part(self, stream: Stream, epoch: int, batch: int) -> dict[str, Any]:
-        size, total = stream.batch_size, len(stream.order)
-        if self.training:
-            per_epoch = total // (size * self.world_size)
-            epoch, batch = divmod(epoch * self.count() + batch, per_epoch)
-        start = (batch * self.world_size + self.rank) * size
-        positions: Ints = np.arange(start, min(start + size, total))
-        shards, records = stream.order.locate(epoch, positions)
-        return stream.source.collate(list(zip(shards.tolist(), records.tolist(), strict=True)), epoch)
-
-
-def check_payload(indexes: Sequence[ShardIndex], payload: Payload) -> None:
-    """Refuse sets that say they hold the other payload.
+        source: Of the records.
+        what: Names the data in errors.
+        batch_size: Records per rank and batch.
+        rank: Of this process.
+        world: Number of processes.
+        training: Which of both.
+        seed: Of the shuffling.
+        shuffle_shards: Shards whose records are mixed.
 
     Raises:
-        PcclipError: naming the set.
+        PcclipError: There are too few records.
     """
-    for folder in {index.path.parent for index in indexes}:
-        if (folder / SET_FILE).is_file():
-            held = ShardSet.load(folder)
-            if held.kind != "triples":
-                raise PcclipError(f"{folder} is a set of {held.kind}, but data.triples wants triples")
-            if held.payload == "keys" and payload == "pixels":
-                raise PcclipError(
-                    f"{folder} holds no pictures (its payload is 'keys'): set data.payload to 'keys' and name "
-                    "the picture set in data.pictures"
-                )
+    order = GlobalOrder([len(index) for index in source.indexes], seed, training, shuffle_shards)
+    cut = Cut(len(order), batch_size, rank, world, whole=not training)
+    cut.check(what, len(source.indexes))
+    return Stream(source, order, cut)
+
+
+class TrainingBatches(Dataset[dict[str, Part] | Failure]):
+    """One part of every stream per batch; the first stream defines the epoch.
+
+    The others go through epochs of their own, as often as they have to, in step with it.
+
+    Args:
+        streams: By the part's name in the batch.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream]) -> None:
+        self.streams = dict(streams)
+        self.steps = len(next(iter(self.streams.values())).cut)
+
+    def __getitem__(self, at: At) -> dict[str, Part] | Failure:
+        step = at[0] * self.steps + at[1]
+        try:
+            return {name: s.part(*divmod(step, len(s.cut))) for name, s in self.streams.items()}
+        except PcclipError as error:
+            return Failure(error)
+
+
+class ValidationBatches(Dataset[dict[str, Part] | Failure]):
+    """The batches of the first stream, then those of the next: a batch has one part.
+
+    Args:
+        streams: By the part's name in the batch.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream]) -> None:
+        self._places = [(name, s, b) for name, s in streams.items() for b in range(len(s.cut))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, at: At) -> dict[str, Part] | Failure:
+        name, stream, batch = self._places[at[1]]
+        try:
+            return {name: stream.part(0, batch)}
+        except PcclipError as error:
+            return Failure(error)
+
+
+def stable_ids(names: Sequence[str]) -> Tensor:
+    """(n,) int64 in [0, 2^63), the same for the same string in every process."""
+    return torch.from_numpy(np.fromiter((stable_hash(n) & _POSITIVE for n in names), np.int64, len(names)))
+
+
+def check_payload(indexes: Sequence[ShardIndex], payload: Payload | None) -> None:
+    """Refuses shards of a set whose `set.json` says that it holds something else.
+
+    Args:
+        indexes: Of the shards.
+        payload: Of triples; None where pictures are wanted.
+
+    Raises:
+        PcclipError: It names the set, what it holds and the setting.
+    """
+    kind = "pictures" if payload is None else "triples"
+    for folder in sorted({index.path.parent for index in indexes}):
+        if not (folder / SET_FILE).is_file():
+            continue
+        held = ShardSet.load(folder)
+        if held.kind != kind:
+            raise PcclipError(f"{folder}: is a set of {held.kind}, but {kind} are wanted. Check the setting.")
+        if held.payload != payload:
+            other = (
+                "name a bank in data.bank" if held.payload == "keys" else "its pictures go through the tower"
+            )
+            raise PcclipError(
+                f"{folder}: its triples have the payload {held.payload!r}, but data.payload is {payload!r}. "
+                f"Set data.payload to {held.payload!r} ({other}), or write the triples again."
+            )

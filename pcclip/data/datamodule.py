@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from pcclip.data.bank import Bank, build_bank
-from pcclip.data.batches import Batches, CaptionSource, Encoding, Payload, Source, Stream, TripleSource
+from pcclip.data.batches import (
+    CaptionSource,
+    Source,
+    Stream,
+    TrainingBatches,
+    TripleSource,
+    ValidationBatches,
+    make_stream,
+)
 from pcclip.data.index import ShardIndex
+from pcclip.data.records import Payload
 from pcclip.data.sets import resolve_shards
-from pcclip.data.stream import GlobalOrder, ResumableLoader
-from pcclip.data.tokens import tokenize_shards
+from pcclip.data.stream import BatchLoader, ResumableLoader, check_identity
+from pcclip.data.tokens import TextTokens, token_tables, tokenize_shards
 from pcclip.errors import PcclipError
 
 Shards = str | list[str]
@@ -25,22 +35,26 @@ Shards = str | list[str]
 class DifferenceData(LightningDataModule):
     """Streams triples, captioned pictures, or both in step, from WebDataset shards.
 
+    A training batch has a part `differences`, a part `captions`, or both; a validation batch has one of them.
+    The tokenizer, the preprocessing and the image tower are those of the trainer's module (`module.towers`).
+
     Args:
-        triples: training triples: a folder, glob, brace pattern or a list of them.
-        validation_triples: triples of the validation loss.
-        payload: `keys` joins embeddings from the bank; `pixels` reads the pictures in the shards.
-        pictures: picture sets that the bank is built from, on demand.
-        bank: folder of the embedding bank of `pictures`.
-        captions: captioned pictures to train on, alone or in step with the triples.
-        validation_captions: captioned pictures of the validation loss.
-        batch_size: triples per rank and step.
-        caption_batch_size: captioned pictures per rank and step; `batch_size` if null.
-        num_workers: processes that make batches.
-        seed: of the order of samples.
-        shuffle_shards: consecutive shards whose records are mixed.
-        precompute_tokens: tokenise all triples once, into sidecars.
-        cache_dir: of indexes and sidecars; beside the shards if null.
-        start_method: how workers start; Python's default if null.
+        triples: Training triples: a folder, glob, brace pattern, or a list of them.
+        validation_triples: Triples of the validation loss.
+        payload: `keys` joins embeddings from the bank; `pixels` sends the pictures through the tower.
+        pictures: Picture sets that the bank is built from where it does not exist yet.
+        bank: Folder of the embedding bank; captioned pictures are then looked up in it, too.
+        captions: Captioned pictures to train on, alone or in step with the triples, which define the epoch.
+        validation_captions: Captioned pictures of the validation loss.
+        batch_size: Triples per rank and step.
+        caption_batch_size: Captioned pictures per rank and step; `batch_size` if null.
+        augment: Whether captioned pictures are cropped at random (open_clip's training transform).
+        num_workers: Processes per rank that make batches.
+        seed: Of the order of samples and the draw of captions.
+        shuffle_shards: Shards whose records are mixed with one another.
+        precompute_tokens: Tokenize all triples once, into files beside the shards.
+        cache_dir: For the shards' indexes and tokens instead of beside the shards.
+        start_method: How workers start; Python's default if null.
     """
 
     def __init__(
@@ -54,6 +68,7 @@ class DifferenceData(LightningDataModule):
         validation_captions: Shards | None = None,
         batch_size: int = 512,
         caption_batch_size: int | None = None,
+        augment: bool = False,
         num_workers: int = 1,
         seed: int = 0,
         shuffle_shards: int = 16,
@@ -61,149 +76,214 @@ class DifferenceData(LightningDataModule):
         cache_dir: str | None = None,
         start_method: Literal["fork", "spawn", "forkserver"] | None = None,
     ) -> None:
-        """See the class."""
         super().__init__()
         if triples is None and captions is None:
             raise PcclipError("data.triples and data.captions are both null: name training data")
-        if triples is not None and payload == "keys" and bank is None:
-            raise PcclipError("data.payload is 'keys' but data.bank is null: name the folder of the bank")
+        named = triples is not None or validation_triples is not None
+        if named and payload == "keys" and bank is None:
+            raise PcclipError(
+                "data.payload is 'keys' but data.bank is null: name the bank's folder, and in data.pictures "
+                "the set to build it from; or set data.payload to 'pixels'"
+            )
+        if payload == "pixels" and bank is not None:
+            raise PcclipError("data.bank is set but data.payload is 'pixels', which takes no bank: unset one")
+        if augment and bank is not None:
+            raise PcclipError("data.augment needs pixels, but data.bank replaces them: unset one of the two")
         self.triples, self.validation_triples, self.payload = triples, validation_triples, payload
         self.pictures, self.bank = pictures, bank
         self.captions, self.validation_captions = captions, validation_captions
         self.batch_size = batch_size
-        self.caption_batch_size = caption_batch_size or batch_size
-        self.num_workers, self.seed, self.shuffle_shards = num_workers, seed, shuffle_shards
-        self.precompute_tokens, self.start_method = precompute_tokens, start_method
-        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.caption_batch_size = batch_size if caption_batch_size is None else caption_batch_size
+        self.augment = augment
+        self.num_workers = num_workers
+        self.seed = seed
+        self.shuffle_shards = shuffle_shards
+        self.precompute_tokens = precompute_tokens
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.start_method = start_method
+        self._restored: dict[str, Any] | None = None
+        self._identity: dict[str, Any] = {}
+
+    def prepare_data(self) -> None:
+        """Builds, in one process per node, what does not exist yet: the bank, precomputed tokens."""
+        if self.bank is not None and not Path(self.bank).exists():
+            self._build_bank(self.bank)
+        if self.precompute_tokens:
+            towers = self._towers()
+            texts, fingerprint = TextTokens(towers.tokenizer), towers.tokenizer_fingerprint()
+            for shards in (self.triples, self.validation_triples):
+                if shards is not None:
+                    tokenize_shards(self._indexes(shards), texts, fingerprint, self.cache_dir)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Shuffled whole global batches; the triples, if any, define the epoch."""
-        streams = {}
+        """Shuffled batches; the loader's state goes into checkpoints.
+
+        Raises:
+            PcclipError: Too few records, another payload, a stale bank, or a checkpoint of other data.
+        """
+        trainer = self._trainer()
+        if trainer.overfit_batches:
+            raise PcclipError(
+                "trainer.overfit_batches replaces the order of samples by its own, which this data does not "
+                "have. Use trainer.limit_train_batches with a small set."
+            )
+        streams: dict[str, Stream] = {}
         if self.triples is not None:
-            source = self._triple_source(self.triples)
-            streams["differences"] = self._stream(source, self.batch_size, "triples", self.triples)
+            source: Source = self._triple_source(self.triples)
+            streams["differences"] = self._stream(source, f"data.triples={self.triples}", self.batch_size)
         if self.captions is not None:
-            captions = CaptionSource(self._indexes(self.captions), self._encoding(), self.seed)
-            streams["captions"] = self._stream(captions, self.caption_batch_size, "captions", self.captions)
-        return self._loader(streams, training=True)
+            source = self._caption_source(self.captions, self.augment)
+            what = f"data.captions={self.captions}"
+            streams["captions"] = self._stream(source, what, self.caption_batch_size)
+        batches = TrainingBatches(streams)
+        self._identity = identity(streams, self.seed, self.shuffle_shards)
+        if self._restored is not None and trainer.state.fn == TrainerFn.FITTING:
+            check_identity(self._restored, self._identity)
+        return ResumableLoader(
+            batches, batches.steps, self._identity, self.num_workers, self.start_method, self._pins()
+        )
 
-    def val_dataloader(self) -> ResumableLoader | list[Any]:
-        """Every sample once, in order; none if no validation data is named."""
-        streams: list[dict[str, Stream]] = []
-        if self.validation_triples is not None and self.triples is not None:
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """Every sample once over all ranks, in order; nothing where no validation data is named."""
+        streams: dict[str, Stream] = {}
+        if self.validation_triples is not None:
             source: Source = self._triple_source(self.validation_triples)
-            streams.append({"differences": self._validation(source, self.batch_size)})
+            what = f"data.validation_triples={self.validation_triples}"
+            streams["differences"] = self._stream(source, what, self.batch_size, training=False)
         if self.validation_captions is not None:
-            source = CaptionSource(self._indexes(self.validation_captions), self._encoding(), self.seed)
-            streams.append({"captions": self._validation(source, self.caption_batch_size)})
-        if len(streams) > 1:
-            return [self._loader(s, training=False) for s in streams]
-        return self._loader(streams[0], training=False) if streams else []
+            source = self._caption_source(self.validation_captions, False)
+            what = f"data.validation_captions={self.validation_captions}"
+            streams["captions"] = self._stream(source, what, self.caption_batch_size, training=False)
+        if not streams:
+            return []
+        batches = ValidationBatches(streams)
+        places = [(0, batch) for batch in range(len(batches))]
+        return BatchLoader(batches, places, self.num_workers, self.start_method, self._pins())
 
-    def test_dataloader(self) -> ResumableLoader | list[Any]:
+    def test_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The validation loader: `test` is about the evaluations, which bring their own pictures."""
         return self.val_dataloader()
 
-    # -- parts -------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, Any]:
+        """What the order of samples depends on."""
+        # Lightning does not restore the loader's state at the end of an epoch: check other data here.
+        return self._identity
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remembers what `train_dataloader` then compares."""
+        self._restored = state_dict
+
+    def _trainer(self) -> Trainer:
+        if self.trainer is None:
+            raise RuntimeError("DifferenceData works inside a Trainer; use pcclip.data.batches without one")
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise PcclipError(
+                "trainer.use_distributed_sampler is true, and would give every rank a part of its part. "
+                "Set it to false: the stream itself gives ranks disjoint samples."
+            )
+        return self.trainer
 
     def _towers(self) -> Any:
-        assert self.trainer is not None
-        return self.trainer.lightning_module.towers
+        return self._trainer().lightning_module.towers
 
-    def _encoding(self) -> Encoding:
-        towers = self._towers()
-        return Encoding(towers.tokenizer, towers.preprocess, towers.ragged, towers.pad_id)
+    def _pins(self) -> bool:
+        return self._trainer().strategy.root_device.type == "cuda"
 
     def _indexes(self, shards: Shards) -> list[ShardIndex]:
         return [ShardIndex.load(path, self.cache_dir) for path in resolve_shards(shards)]
 
+    def _texts(self) -> TextTokens:
+        towers = self._towers()
+        return TextTokens(towers.tokenizer, towers.trim)
+
     def _triple_source(self, shards: Shards) -> TripleSource:
         indexes = self._indexes(shards)
-        encoding = self._encoding()
         tables = None
         if self.precompute_tokens:
-            fingerprint = self._towers().tokenizer_fingerprint()
-            tables = tokenize_shards(indexes, encoding.tokenizer, fingerprint, encoding.pad_id, self.cache_dir)
-        bank = self._open_bank() if self.payload == "keys" else None
-        return TripleSource(indexes, self.payload, encoding, bank, tables)
+            tables = token_tables(indexes, self._towers().tokenizer_fingerprint(), self.cache_dir)
+        if self.bank is not None:
+            return TripleSource(
+                indexes, "keys", self._texts(), bank=self._open_bank(self.bank), tables=tables
+            )
+        preprocess = self._towers().preprocess
+        return TripleSource(indexes, "pixels", self._texts(), preprocess=preprocess, tables=tables)
 
-    def _open_bank(self) -> Bank:
-        """Open the bank, or build it: one process works, the others wait."""
-        assert self.bank is not None
+    def _caption_source(self, shards: Shards, augment: bool) -> CaptionSource:
+        towers = self._towers()
+        preprocess = towers.preprocess_train if augment else towers.preprocess
+        images = preprocess if self.bank is None else self._open_bank(self.bank)
+        return CaptionSource(self._indexes(shards), self._texts(), images, self.seed, augment)
+
+    def _stream(self, source: Source, what: str, batch_size: int, training: bool = True) -> Stream:
+        trainer = self._trainer()
+        return make_stream(
+            source,
+            what,
+            batch_size,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            training=training,
+            seed=self.seed,
+            shuffle_shards=self.shuffle_shards,
+        )
+
+    def _open_bank(self, folder: str) -> Bank:
         towers = self._towers()
         if not towers.image_frozen:
             raise PcclipError(
-                "data.payload is 'keys', but the image tower trains, and a bank would go stale: "
-                "use data.payload=pixels, or a model.trainable that leaves the image tower alone"
+                f"data.bank={folder}: the image tower trains, and its bank would be stale after one step. "
+                "Set data.payload to 'pixels', or model.trainable to a part without the image tower."
             )
-        fingerprint = towers.image_fingerprint()
-        if Path(self.bank).exists() or self.pictures is None:
-            return Bank.open(self.bank, fingerprint)
-        device = next(towers.parameters()).device
+        return Bank.open(folder, towers.image_fingerprint())
+
+    def _build_bank(self, folder: str) -> None:
+        if self.pictures is None:
+            raise PcclipError(
+                f"data.bank={folder} does not exist. Name the picture set to build it from in data.pictures."
+            )
+        towers, device = self._towers(), self._trainer().strategy.root_device
+        home = next(towers.visual.parameters()).device
+        was_training = towers.training
 
         def encode(pixels: Tensor) -> Tensor:
             with torch.autocast(device.type, enabled=False):
-                return towers.encode_images(pixels.to(device)).float()
+                return towers.encode_images(pixels.to(device))
 
-        return build_bank(
-            self.bank,
-            resolve_shards(self.pictures),
-            towers.preprocess,
-            encode,
-            fingerprint,
-            towers.embed_dim,
-            num_workers=self.num_workers,
-            cache_dir=self.cache_dir,
-            start_method=self.start_method,
-        )
-
-    def _stream(self, source: Source, batch_size: int, key: str, shards: Shards) -> Stream:
-        assert self.trainer is not None
-        order = GlobalOrder([len(i) for i in source.indexes], self.seed, True, self.shuffle_shards)
-        group = batch_size * self.trainer.world_size
-        if len(order) < group:
-            raise PcclipError(
-                f"data.{key}={shards}: too few records: {len(order)} in {len(source.indexes)} shards, but one "
-                f"global batch takes {group} ({self.trainer.world_size} ranks x {batch_size}). Lower the batch "
-                "size, use fewer ranks, or make more data"
+        try:
+            towers.eval()
+            towers.visual.to(device)
+            build_bank(
+                folder,
+                resolve_shards(self.pictures),
+                towers.preprocess,
+                encode,
+                towers.image_fingerprint(),
+                towers.embed_dim,
+                num_workers=self.num_workers,
+                cache_dir=self.cache_dir,
+                start_method=self.start_method,
             )
-        return Stream(source, order, batch_size)
+        finally:
+            towers.visual.to(home)
+            towers.train(was_training)
 
-    def _validation(self, source: Source, batch_size: int) -> Stream:
-        return Stream(source, GlobalOrder([len(i) for i in source.indexes], 0, False), batch_size)
 
-    def _loader(self, streams: dict[str, Stream], training: bool) -> ResumableLoader:
-        trainer = self.trainer
-        assert trainer is not None
-        if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
-            raise PcclipError("set trainer.use_distributed_sampler to false: the stream splits by itself")
-        batches = Batches(streams, trainer.global_rank, trainer.world_size, training)
-        return ResumableLoader(
-            batches,
-            batches.count(),
-            self._identity(streams, trainer.world_size) if training else {},
-            num_workers=self.num_workers,
-            multiprocessing_context=self._context(),
-            persistent_workers=self.num_workers > 0 and training,
-            prefetch_factor=4 if self.num_workers else None,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-        )
+def identity(streams: Mapping[str, Stream], seed: int, shuffle_shards: int) -> dict[str, Any]:
+    """What the order of training samples depends on, the number of ranks apart.
 
-    def _context(self) -> Any:
-        if not self.num_workers or self.start_method is None:
-            return None
-        return multiprocessing.get_context(self.start_method)
-
-    def _identity(self, streams: dict[str, Stream], world_size: int) -> dict[str, Any]:
-        """What a resumed run must share; the number of ranks may change, the global batch may not."""
-        digest = hashlib.sha256()
-        for name, stream in streams.items():
-            for index in stream.source.indexes:
-                digest.update(f"{name} {index.path.name} {len(index)} {index.stamp[0]}".encode())
-        sizes = "+".join(str(s.batch_size * world_size) for s in streams.values())
-        return {
-            "seed": self.seed,
-            "global batch": sizes,
-            "shuffle_shards": self.shuffle_shards,
-            "shards": digest.hexdigest()[:16],
-        }
+    Returns:
+        `seed`, `shuffle_shards`, `global_batch` (of the stream that defines the epoch), `global_batches` (of
+        all streams), and `fingerprint` of the shards' names, sizes and numbers of records.
+    """
+    digest = hashlib.sha256()
+    for name, stream in streams.items():
+        for index in stream.source.indexes:
+            digest.update(f"{name} {index.path.name} {index.stamp[0]} {len(index)}\n".encode())
+    sizes = {name: stream.cut.global_batch for name, stream in streams.items()}
+    return {
+        "seed": seed,
+        "shuffle_shards": shuffle_shards,
+        "global_batch": next(iter(sizes.values())),
+        "global_batches": sizes,
+        "fingerprint": digest.hexdigest(),
+    }

@@ -1,7 +1,8 @@
 """Which records come in which batch, and how far a run has come: order, cut, cursor and loader.
 
-The order of an epoch is a function of (seed, epoch) alone, and a batch is a slice of it. So ranks and workers
-are disjoint by construction under every start method, nothing depends on their number, and resuming is a seek.
+The order of an epoch is a function of (seed, epoch) alone, and a batch is a slice of it. So ranks and
+workers are disjoint by construction under every start method, nothing depends on their number, and resuming
+is a seek.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ def _permutation(size: int, name: str) -> Integers:
 class Cut:
     """How an order is cut into batches, and which of them are this rank's.
 
-    Training: all ranks' batch b together are positions [b*G, (b+1)*G) with G = batch_size * world; the rest of
-    the epoch that fills no such batch is left out. Validation (`whole`): batch j goes to rank j mod world, the
-    last one is short, nothing is left out or repeated. Where that gave a rank nothing, there are `world`
+    Training: all ranks' batch b together are positions [b*G, (b+1)*G) with G = batch_size * world; the rest
+    of the epoch that fills no such batch is left out. Validation (`whole`): batch j goes to rank j mod world,
+    the last one is short, nothing is left out or repeated. Where that gave a rank nothing, there are `world`
     smaller batches instead, because a rank without any has nothing to bring to the mean over ranks.
 
     Args:
@@ -149,8 +150,8 @@ class Cut:
         if not self.whole:
             step = f"one step: a batch of {self.batch_size} per rank x {self.world} ranks = {needed}"
         raise PcclipError(
-            f"{what}: too few records: {self.records} in {shards} shards, but {needed} are needed for {step}. "
-            "Lower the batch size, use fewer devices, or write more records."
+            f"{what}: too few records: {self.records} in {shards} shards, but {needed} are needed for "
+            f"{step}. Lower the batch size, use fewer devices, or write more records."
         )
 
     def _ends(self) -> Integers:
@@ -286,10 +287,14 @@ class ResumableLoader(BatchLoader):
 
 def check_identity(saved: dict[str, Any], present: dict[str, Any]) -> None:
     """Raises PcclipError where a saved position belongs to another order of samples."""
-    differing = [f"{name} {saved.get(name)!r}, now {present[name]!r}" for name in present if saved.get(name) != present[name]]
+    differing = [
+        f"{name} {saved.get(name)!r}, now {present[name]!r}"
+        for name in present
+        if saved.get(name) != present[name]
+    ]
     if differing:
         raise PcclipError(
-            f"the checkpoint cannot be resumed with this data: it was saved with {'; '.join(differing)}. Resume "
-            "with the settings and shards of that run (another number of ranks is fine if batch_size x ranks "
-            "stays the same), or start a new run from its weights."
+            f"the checkpoint cannot be resumed with this data: it was saved with {'; '.join(differing)}. "
+            "Resume with the settings and shards of that run (another number of ranks is fine if batch_size "
+            "x ranks stays the same), or start a new run from its weights."
         )
