@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -81,6 +82,8 @@ def run(arguments: list[str]) -> PcclipCLI:
         arguments: the verb and its options.
     """
     torch.set_float32_matmul_precision("high")
+    # ${trainer.max_steps} in a YAML means the run's own, under whichever verb and wherever it was set.
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     mode = {"parser_mode": "omegaconf+"}
     try:
         return PcclipCLI(

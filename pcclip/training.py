@@ -81,10 +81,23 @@ class DifferenceTraining(LightningModule):
         for name, parameter in self.tower_weights():
             parameter.copy_(weights[name])
 
+    def interpolation_base(self, tuned: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights at share 0: the base's; adapters go to zero by one factor alone, so that all is linear."""
+        return {n: tuned[n] if ".lora_A." in n else base for n, base in self.base_weights.items()}
+
+    def caption_logit_scale(self) -> float | None:
+        """Factor on the similarities that the caption objective learned, to be kept with the model."""
+        objective = self.caption_objective
+        return None if objective is None else float(objective.temperature.scale().detach())
+
     @property
     def world(self) -> World:
         """Rank and number of training processes."""
         return World(self.global_rank, self.trainer.world_size)
+
+    def on_fit_start(self) -> None:
+        """Train mode: towers are loaded in evaluation mode; a frozen image tower keeps to it."""
+        self.train()
 
     def setup(self, stage: str) -> None:
         """Refuse precisions without fp32 master weights; say what trains."""

@@ -16,30 +16,30 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from pcclip.callbacks.summary import Summary
-from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, plot_curve
-from pcclip.evaluation.protocol import Protocol, Results
-from pcclip.evaluation.features import image_features
+from pcclip.callbacks.summary import Measured, Summary
+from pcclip.evaluation.encoders import TowerEncoders
+from pcclip.evaluation.features import FeatureCache
+
+from pcclip.evaluation.protocol import EvaluationProtocol, evaluate
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.geometry import interpolate, unit
+from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
-from pcclip.model.towers import Towers
 from pcclip.runs import point_latest
 from pcclip.training import DifferenceTraining
 
 
 @dataclass
 class Evaluation:
-    """One protocol on one set.
+    """Protocols on one set.
 
     Attributes:
-        protocol: what is measured.
         data: folder made by `pcclip prepare`, with `evaluation.json`.
+        protocols: what is measured.
         every_n_validations: cadence during the fit; step 0 and the end are always measured.
     """
 
-    protocol: Protocol
     data: str
+    protocols: list[EvaluationProtocol]
     every_n_validations: int = 1
 
 
@@ -54,81 +54,62 @@ class Interpolation:
     alphas: list[float] = field(default_factory=lambda: [i / 10 for i in range(11)])
 
 
-class TowerEncoders:
-    """Encode functions of the towers as they are now, in fp32, without gradients."""
-
-    def __init__(self, towers: Towers, device: torch.device, batch_size: int = 256) -> None:
-        """Wrap `towers`; texts are encoded `batch_size` at a time."""
-        self.towers, self.device, self.batch_size = towers, device, batch_size
-
-    @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) pixels -> (B, D) unit fp32 rows on the CPU."""
-        return unit(self.towers.encode_images(pixels.to(self.device))).cpu()
-
-    @torch.no_grad()
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        """M texts -> (M, D) unit fp32 rows on the CPU."""
-        parts = (texts[i : i + self.batch_size] for i in range(0, len(texts), self.batch_size))
-        rows = [self.towers.encode_texts(self.towers.tokenizer(part).to(self.device)) for part in parts]
-        return unit(torch.cat(rows)).cpu()
-
-
 class EvaluationSuite(Callback):
     """Run evaluations at step 0, at validations and at the end; write the run's summary.
 
     The first rank evaluates while the others wait.
 
     Args:
-        evaluations: protocols and their sets.
+        evaluations: sets and their protocols.
         interpolation: sweep base-to-tuned weights after the fit; null for none (pretraining).
-        cache_dir: where image embeddings of a frozen tower are kept; inside each set's folder if null.
+        cache_dir: where image embeddings of a frozen tower are kept; null keeps them in memory only.
     """
 
     def __init__(
         self,
         evaluations: list[Evaluation],
         interpolation: Interpolation | None = None,
-        cache_dir: str | None = None,
+        cache_dir: str | None = "data/cache",
     ) -> None:
         """See the class."""
         self.evaluations = evaluations
         self.interpolation = interpolation
-        self.cache_dir = cache_dir
+        self.cache_dir = Path(cache_dir) if cache_dir else None
         self.summary = Summary()
         self.sets: dict[tuple[str, str], EvaluationSet] = {}
+        self.features: FeatureCache | None = None
         self.validations = 0
 
     # -- measuring ---------------------------------------------------------------------------
 
-    def measure(self, module: DifferenceTraining, split: str, only_due: bool = False) -> Results:
-        """Results of all (or the due) evaluations with the weights as they are."""
-        results = Results()
-        encoders = TowerEncoders(module.towers, module.device)
-        with _evaluating(module):
+    def measure(self, module: DifferenceTraining, split: str, only_due: bool = False) -> Measured:
+        """Results by set of all (or the due) evaluations with the weights as they are, in fp32."""
+        towers = module.towers
+        if self.features is None:
+            self.features = FeatureCache(self.cache_dir if towers.image_frozen else None)
+        encoders = TowerEncoders(towers, module.device)
+        measured = Measured()
+        with torch.autocast(module.device.type, enabled=False):
             for one in self.evaluations:
                 if only_due and self.validations % one.every_n_validations:
                     continue
                 data = self._set(one.data, split)
-                features = image_features(
-                    data,
-                    encoders,
-                    module.towers.preprocess,
-                    fingerprint=module.towers.image_fingerprint() if module.towers.image_frozen else None,
-                    cache_dir=self.cache_dir,
+                features = self.features.get(
+                    data, encoders.encode_images, towers.preprocess, towers.image_fingerprint()
                 )
-                results.update(one.protocol.run(encoders, data, features))
-        return results
+                measured[data.name] = evaluate(one.protocols, encoders, data, features)
+        return measured
 
     def _set(self, data: str, split: str) -> EvaluationSet:
         if (data, split) not in self.sets:
-            self.sets[data, split] = EvaluationSet.load(data, split)
+            # A split may lack classes: combinations that it holds out, or a sample.
+            self.sets[data, split] = EvaluationSet.load(data, split, allow_empty_classes=True)
         return self.sets[data, split]
 
-    def _log(self, trainer: Trainer, results: Results, prefix: str) -> None:
+    def _log(self, trainer: Trainer, measured: Measured, prefix: str) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
-            for name, estimate in results.estimates().items():
-                trainer.logger.experiment.add_scalar(f"{prefix}/{name}", estimate.value, trainer.global_step)
+            for name, value in measured.values_by_name().items():
+                trainer.logger.experiment.add_scalar(f"{prefix}/{name}", value, trainer.global_step)
 
     # -- the course of a fit -----------------------------------------------------------------
 
@@ -136,9 +117,9 @@ class EvaluationSuite(Callback):
         """Measure the base model, on both splits; a resumed run reads what it measured then."""
         assert isinstance(pl_module, DifferenceTraining)
         if trainer.is_global_zero and self.evaluations:
-            stored = self._folder(trainer) / "base-results.npz"
-            if stored.is_file():
-                self.summary.base = Results.load(stored)
+            stored = self._folder(trainer) / "base-results"
+            if stored.is_dir():
+                self.summary.base = Measured.load(stored)
             else:
                 with self.summary.timed("base_evaluation"), _weights(pl_module, pl_module.base_weights):
                     self._log(trainer, self.measure(pl_module, "validation"), "validation")
@@ -188,7 +169,7 @@ class EvaluationSuite(Callback):
         points = []
         for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
             with _weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
-                points.append(CurvePoint.of(alpha, self.measure(module, "validation")))
+                points.append(self._point(alpha, self.measure(module, "validation")))
         chosen = choose_alpha(points)
         with _weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
             self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
@@ -199,6 +180,21 @@ class EvaluationSuite(Callback):
             trainer.logger.experiment.add_figure("interpolation", figure, trainer.global_step)
         curve = {"chosen": chosen, "split": "validation", "points": [vars(p) for p in points]}
         (folder / "interpolation.json").write_text(json.dumps(curve, indent=1))
+
+    @staticmethod
+    def _point(alpha: float, measured: Measured) -> "CurvePoint":
+        """Validation scores at one share of the tuned weights, averaged over sets."""
+        values = measured.values_by_name()
+
+        def mean(prefix: str, *ends: str) -> float:
+            found = [v for n, v in values.items() if n.startswith(prefix) and n.endswith(ends)]
+            return sum(found) / len(found) if found else float("nan")
+
+        return CurvePoint(
+            alpha=alpha,
+            zero_shot=mean("zero_shot/", "/top1"),
+            difference=mean("difference/", "-mean/two_alternative", "-mean-unseen/two_alternative"),
+        )
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the loaded weights on the test split and print them."""
@@ -215,16 +211,6 @@ class EvaluationSuite(Callback):
         folder = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-@contextmanager
-def _evaluating(module: LightningModule) -> Iterator[None]:
-    """Evaluation mode without autocast, restored afterwards."""
-    training = module.training
-    module.eval()
-    with torch.autocast(module.device.type, enabled=False), torch.inference_mode(False):
-        yield
-    module.train(training)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,44 @@ from pcclip.training import DifferenceTraining
 
 SCHEMA = 1
 _PACKAGES = ("pcclip", "torch", "lightning", "open_clip_torch", "webdataset", "numpy")
+
+
+class Measured(dict[str, Results]):
+    """Results by the name of the evaluation set."""
+
+    def values_by_name(self) -> dict[str, float]:
+        """Every metric without its interval."""
+        return {n: v for results in self.values() for n, v in results.values().items()}
+
+    def estimates(self) -> dict[str, Any]:
+        """Every metric with its interval."""
+        return {n: e.as_dict() for results in self.values() for n, e in results.estimates().items()}
+
+    def minus(self, base: Measured) -> Measured:
+        """Paired change against `base`."""
+        return Measured({name: results.minus(base[name]) for name, results in self.items() if name in base})
+
+    def headline(self) -> str:
+        """Zero-shot and mean difference scores in one line."""
+        shown = {
+            n: v
+            for n, v in self.values_by_name().items()
+            if n.endswith("/top1") or ("-mean" in n and n.endswith("/two_alternative"))
+        }
+        return ", ".join(f"{n} {100 * v:.1f}" for n, v in shown.items())
+
+    def save(self, folder: Path) -> None:
+        """Write one file per set; the folder appears whole."""
+        partial = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(partial, ignore_errors=True)
+        for name, results in self.items():
+            results.save(partial / f"{name}.npz")
+        os.replace(partial, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Measured:
+        """Read what `save` wrote."""
+        return cls({path.stem: Results.load(path) for path in sorted(folder.glob("*.npz"))})
 
 
 @dataclass
@@ -34,9 +73,9 @@ class Summary:
         seconds: stage -> seconds of wall time.
     """
 
-    base: Results | None = None
-    tuned: Results | None = None
-    interpolated: Results | None = None
+    base: Measured | None = None
+    tuned: Measured | None = None
+    interpolated: Measured | None = None
     alpha: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -52,11 +91,11 @@ class Summary:
         found: dict[str, Any] = {}
         for stage in ("base", "tuned", "interpolated"):
             if (results := getattr(self, stage)) is not None:
-                found[stage] = {n: asdict(e) for n, e in results.estimates().items()}
+                found[stage] = results.estimates()
         for stage, name in (("tuned", "delta"), ("interpolated", "interpolated_delta")):
             results = getattr(self, stage)
             if self.base is not None and results is not None:
-                found[name] = {n: asdict(e) for n, e in results.delta(self.base).items()}
+                found[name] = results.minus(self.base).estimates()
         return found
 
     def write(self, folder: Path, trainer: Trainer, module: DifferenceTraining) -> None:
