@@ -6,7 +6,7 @@ VENV ?= .venv
 PCCLIP := $(VENV)/bin/pcclip
 SEEDS ?= 0 1 2
 EUROSAT_ROOT ?= data/downloads
-RUNS ?= runs
+RUNS := runs
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help env demo eurosat test lint format bench tensorboard published clean-runs
@@ -36,35 +36,35 @@ endef
 data/shapes/CARD.md: data_recipes/shapes/demo.yaml | env
 	$(PCCLIP) prepare --config $<
 
-$(RUNS)/shapes-pretrain/seed%/summary.json: | data/shapes/CARD.md
-	$(call fit,shapes-pretrain,seed$*,--config experiments/shapes/pretrain.yaml --seed_everything $*)
+$(RUNS)/shapes-pretrain/base/summary.json: | data/shapes/CARD.md
+	$(call fit,shapes-pretrain,base,--config experiments/shapes/pretrain.yaml)
 
-$(RUNS)/shapes-differences/seed%/summary.json: | $(RUNS)/shapes-pretrain/seed%/summary.json
+$(RUNS)/shapes-differences/seed%/summary.json: | $(RUNS)/shapes-pretrain/base/summary.json
 	$(call fit,shapes-differences,seed$*,--config experiments/shapes/differences.yaml --seed_everything $*)
 
-$(RUNS)/shapes-published/seed%/summary.json: | $(RUNS)/shapes-pretrain/seed%/summary.json
+$(RUNS)/shapes-published/seed%/summary.json: | $(RUNS)/shapes-pretrain/base/summary.json
 	$(call fit,shapes-published,seed$*,--config experiments/shapes/published.yaml --seed_everything $*)
 
 demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
-	$(PCCLIP) compare $(<D:%/seed0=%) $(RUNS)/shapes-differences
+	$(PCCLIP) compare $(RUNS)/shapes-differences
 
 ## -- EuroSAT ----------------------------------------------------------------------------------
 data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
 	$(PCCLIP) prepare --config $< --source.root $(EUROSAT_ROOT)
 
-$(RUNS)/eurosat-pretrain/seed%/summary.json: | data/eurosat/CARD.md
-	$(call fit,eurosat-pretrain,seed$*,--config experiments/eurosat/pretrain.yaml --seed_everything $*)
+$(RUNS)/eurosat-pretrain/base/summary.json: | data/eurosat/CARD.md
+	$(call fit,eurosat-pretrain,base,--config experiments/eurosat/pretrain.yaml)
 
-$(RUNS)/eurosat-differences/seed%/summary.json: | $(RUNS)/eurosat-pretrain/seed%/summary.json
+$(RUNS)/eurosat-differences/seed%/summary.json: | $(RUNS)/eurosat-pretrain/base/summary.json
 	$(call fit,eurosat-differences,seed$*,--config experiments/eurosat/differences.yaml --seed_everything $*)
 
-$(RUNS)/eurosat-published/seed%/summary.json: | $(RUNS)/eurosat-pretrain/seed%/summary.json
+$(RUNS)/eurosat-published/seed%/summary.json: | $(RUNS)/eurosat-pretrain/base/summary.json
 	$(call fit,eurosat-published,seed$*,--config experiments/eurosat/published.yaml --seed_everything $*)
 
 eurosat: $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the same on real satellite photos (EUROSAT_ROOT=folder of EuroSAT)
 	$(PCCLIP) compare $(RUNS)/eurosat-differences
 
-published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json)  ## the paper's published settings beside ours, on the shapes world
+published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## the paper's published settings beside ours, on the shapes world
 	$(PCCLIP) compare $(RUNS)/shapes-published $(RUNS)/shapes-differences
 
 ## -- the project ------------------------------------------------------------------------------

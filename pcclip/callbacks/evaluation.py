@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pcclip.callbacks.summary import Measured, Summary
 from pcclip.evaluation.encoders import TowerEncoders
 from pcclip.evaluation.features import FeatureCache
 
+from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, plot_curve
 from pcclip.evaluation.protocol import EvaluationProtocol, evaluate
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.geometry import interpolate
@@ -155,6 +157,8 @@ class EvaluationSuite(Callback):
             self._log(trainer, self.summary.tuned, "test")
             folder = self._folder(trainer)
             meta = {**pl_module.base_meta, "trained": pl_module.trainable_part}
+            for written in ("model", "interpolated"):  # by a run that was killed while it wrote
+                shutil.rmtree(folder / written, ignore_errors=True)
             save_folder(pl_module.towers, folder / "model", meta, logit_scale=pl_module.caption_logit_scale())
             if self.interpolation is not None:
                 with self.summary.timed("interpolation"):
@@ -182,7 +186,7 @@ class EvaluationSuite(Callback):
         (folder / "interpolation.json").write_text(json.dumps(curve, indent=1))
 
     @staticmethod
-    def _point(alpha: float, measured: Measured) -> "CurvePoint":
+    def _point(alpha: float, measured: Measured) -> CurvePoint:
         """Validation scores at one share of the tuned weights, averaged over sets."""
         values = measured.values_by_name()
 
