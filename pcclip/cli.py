@@ -40,7 +40,10 @@ def _function(module: str, name: str) -> Callable[[list[str]], None]:
 
 
 VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
-    "prepare": ("make pictures, differences and shards from a recipe", _function("pcclip.data.prepare", "prepare")),
+    "prepare": (
+        "make pictures, differences and shards from a recipe",
+        _function("pcclip.data.prepare", "prepare"),
+    ),
     "inspect": ("validate shards and show what is in them", _function("pcclip.data.inspect", "inspect")),
     "bank": ("embed a picture set once by a frozen tower", _function("pcclip.data.bank_cli", "bank")),
     "fit": ("train by a configuration", _trainer),

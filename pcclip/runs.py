@@ -55,7 +55,11 @@ def resume_arguments(run: str) -> list[str]:
         raise PcclipError(f"{folder} is no run folder: it has no config.yaml. Name RUNS/EXPERIMENT/VERSION")
     if (folder / "summary.json").is_file():
         raise PcclipError(f"{folder} has finished: it has a summary.json. Start a new run with `pcclip fit`")
-    place = [f"--runs={folder.parent.parent}", f"--experiment={folder.parent.name}", f"--version={folder.name}"]
+    place = [
+        f"--runs={folder.parent.parent}",
+        f"--experiment={folder.parent.name}",
+        f"--version={folder.name}",
+    ]
     arguments = ["fit", f"--config={config}", *place]
     checkpoint = folder / "checkpoints" / "last.ckpt"
     return [*arguments, f"--ckpt_path={checkpoint}"] if checkpoint.is_file() else arguments

@@ -39,7 +39,9 @@ class PcclipCLI(LightningCLI):
         """Add the run's name and place, and the callbacks that every run has."""
         parser.add_argument("--experiment", type=str, default="experiment", help="name of the experiment")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--version", type=str | None, default=None, help="run folder; the next one if unset")
+        parser.add_argument(
+            "--version", type=str | None, default=None, help="run folder; the next one if unset"
+        )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults(
             {

@@ -118,7 +118,9 @@ class DifferenceTraining(LightningModule):
         losses: dict[str, Tensor] = {}
         if (triples := batch.get("differences")) is not None:
             if self.objective is None:
-                raise PcclipError("data.triples is set but model.objective is null: set one or unset the other")
+                raise PcclipError(
+                    "data.triples is set but model.objective is null: set one or unset the other"
+                )
             image1_BD, image2_BD = self._images(triples, "1", "2")
             ids = (triples["text_id"], triples["image1_id"], triples["image2_id"])
             text_BD = self.towers.encode_texts(triples["tokens"])
@@ -127,7 +129,9 @@ class DifferenceTraining(LightningModule):
             )
         if (captions := batch.get("captions")) is not None:
             if self.caption_objective is None:
-                raise PcclipError("data.captions is set but model.caption_objective is null: set or unset both")
+                raise PcclipError(
+                    "data.captions is set but model.caption_objective is null: set or unset both"
+                )
             (image_BD,) = self._images(captions, "")
             text_BD = self.towers.encode_texts(captions["tokens"])
             losses["caption_loss"] = self.caption_objective(
@@ -152,7 +156,10 @@ class DifferenceTraining(LightningModule):
         rows = sum(len(part["keys"]) for part in batch.values())
         for name, value in losses.items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
-        for name, module in (("temperature", self.objective), ("caption_temperature", self.caption_objective)):
+        for name, module in (
+            ("temperature", self.objective),
+            ("caption_temperature", self.caption_objective),
+        ):
             if (temperature := getattr(module, "temperature", None)) is not None:
                 self.log(f"train/{name}", 1 / temperature.scale(), batch_size=rows)
         return losses["loss"]
@@ -209,7 +216,9 @@ class DifferenceTraining(LightningModule):
         """Refuse a checkpoint of another architecture, other base weights, or another trained part."""
         meta = checkpoint.get("pcclip")
         if meta is None:
-            raise PcclipError("the checkpoint was not written by pcclip: it names no architecture or base weights")
+            raise PcclipError(
+                "the checkpoint was not written by pcclip: it names no architecture or base weights"
+            )
         check_compatible(meta, self.towers)
         if meta["trainable"] != self.trainable_part:
             raise PcclipError(

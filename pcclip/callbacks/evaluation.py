@@ -20,7 +20,6 @@ from torch import Tensor
 from pcclip.callbacks.summary import Measured, Summary
 from pcclip.evaluation.encoders import TowerEncoders
 from pcclip.evaluation.features import FeatureCache
-
 from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, plot_curve
 from pcclip.evaluation.protocol import EvaluationProtocol, evaluate
 from pcclip.evaluation.sets import EvaluationSet
@@ -178,7 +177,9 @@ class EvaluationSuite(Callback):
         with _weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
             self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
             meta = {**module.base_meta, "trained": module.trainable_part, "alpha": chosen}
-            save_folder(module.towers, folder / "interpolated", meta, logit_scale=module.caption_logit_scale())
+            save_folder(
+                module.towers, folder / "interpolated", meta, logit_scale=module.caption_logit_scale()
+            )
         figure = plot_curve(points, chosen, folder / "interpolation.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_figure("interpolation", figure, trainer.global_step)

@@ -195,8 +195,8 @@ def _common_metrics(summaries: Sequence[Summary]) -> list[str]:
         if odd:
             raise PcclipError(
                 f"runs of {summary['experiment']} with seeds {summaries[0]['seed']} and {summary['seed']} "
-                f"have different metrics ({odd[0]}, {len(odd)} in all): they cannot be averaged. Compare them "
-                "one by one."
+                f"have different metrics ({odd[0]}, {len(odd)} in all): they cannot be averaged. Compare "
+                "them one by one."
             )
     return list(summaries[0]["base"])
 

@@ -198,7 +198,7 @@ def test_a_broken_image_tower_is_named(planted: EvaluationSet):
 
 def test_evaluation_runs_without_lightning():
     modules = ("difference", "zero_shot", "features", "sets", "interpolation", "table")
-    code = f"import sys; {'; '.join(f'import pcclip.evaluation.{name}' for name in modules)}; print(*sys.modules)"
+    code = f"import sys; {'; '.join(f'import pcclip.evaluation.{name}' for name in modules)}; print(*sys.modules)"  # noqa: E501
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {name.split(".")[0] for name in loaded.split()} & {"lightning", "pytorch_lightning"}
     assert json.dumps("pcclip.evaluation.sets").strip('"') in loaded.split()

@@ -134,7 +134,7 @@ def test_transformers_tower(tmp_path: Path, stir: Callable) -> None:
     pytest.importorskip("transformers")
     config = {
         "model_type": "roberta", "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": CONTEXT + 2, "pad_token_id": 1,
+        "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": CONTEXT + 2, "pad_token_id": 1,  # noqa: E501
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
     text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}

@@ -160,7 +160,7 @@ def test_weights_of_another_part_are_refused(tiny: Towers) -> None:
     select_trainable(tiny, "blocks")
     state = trainable_state(tiny)
     select_trainable(tiny, "projection_norms")
-    with pytest.raises(ModelError, match="not of the part that trains: .* select the same part"):
+    with pytest.raises(ModelError, match=r"not of the part that trains: .* select the same part"):
         load_trainable_state(tiny, state)
 
 
