@@ -189,7 +189,7 @@ class DifferenceTraining(LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer over the parameters that train; vectors (norms, biases, scales) without decay."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]

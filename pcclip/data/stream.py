@@ -196,6 +196,10 @@ class Failure:
     error: PcclipError
 
 
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 class BatchLoader(DataLoader[Any]):
     """A DataLoader over whole batches: an item of the dataset is a batch.
 
@@ -219,6 +223,7 @@ class BatchLoader(DataLoader[Any]):
             dataset,
             batch_size=None,
             sampler=cursor,
+            collate_fn=_as_it_is,
             num_workers=num_workers,
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,

@@ -73,6 +73,8 @@ class TextEncoder:
         blocks = getattr(getattr(self.tower, "transformer", None), "resblocks", ())
         if not blocks or not all(type(b) is ResidualAttentionBlock for b in blocks) or self.pool == "none":
             return "open_clip", False, "the text tower is none of open_clip's plain ones"
+        if self.pad_mask and self.pool == "last":
+            return "open_clip", False, "the token read may be padding, which is masked as a key only"
         if self.pool in READ_ONE_TOKEN and (self.causal or self.pad_mask):
             return "ragged", True, "no real token sees the padding"
         return "ragged", False, "padding takes part: it is attended to, or read"
@@ -124,20 +126,19 @@ class TextEncoder:
     def _layout(self, tokens: Tensor, lengths: Sequence[int] | None) -> Layout:
         counts = self.real_lengths(tokens) if lengths is None else torch.tensor(lengths)
         columns = torch.arange(int(counts.max()), device=counts.device)
-        keep = columns < counts[:, None]
-        read = self._read(tokens).to(counts.device) if lengths is None or not self.causal else counts - 1
+        read = counts - 1 if self.causal else self._read(tokens).to(counts.device)
+        keys = columns < counts[:, None]
         if self.pad_mask:
-            tokens = tokens[:, : len(columns)].to(counts.device)
-            keep = (tokens != self.tower.pad_id) | (columns == read[:, None])
-        flat = keep.flatten()
-        rows = flat.nonzero().squeeze(1)
-        grid = (len(tokens), len(columns))
-        cells = torch.arange(grid[0], device=counts.device) * grid[1] + read
-        if len(rows) == len(flat):
-            return Layout(grid, None, cells.to(tokens.device), None)
-        read = (flat.cumsum(0) - 1)[cells]
-        rows, read, keep = (t.to(tokens.device, non_blocking=True) for t in (rows, read, keep))
-        return Layout(grid, rows, read, keep[:, None, None, :])
+            keys = tokens[:, : len(columns)].to(counts.device) != self.tower.pad_id
+        kept = (keys | (columns == read[:, None])).flatten()
+        cells = torch.arange(len(tokens), device=counts.device) * len(columns) + read
+        rows = kept.nonzero().squeeze(1)
+        dense = len(rows) == len(kept)
+        if dense and not self.pad_mask:
+            return Layout((len(tokens), len(columns)), None, cells.to(tokens.device), None)
+        read = cells if dense else (kept.cumsum(0) - 1)[cells]
+        rows, read, keys = (t.to(tokens.device, non_blocking=True) for t in (rows, read, keys))
+        return Layout((len(tokens), len(columns)), None if dense else rows, read, keys[:, None, None, :])
 
     def _encode(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
         tower = self.tower

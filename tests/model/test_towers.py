@@ -75,9 +75,8 @@ def test_hub_from_the_cache(tiny_folder: Path, tmp_path: Path) -> None:
         (
             "ViT-B-32",
             "openai",
-            "trained with QuickGELU but 'ViT-B-32' computes GELU: use 'ViT-B-32-quickgelu'",
+            "trained with QuickGELU but 'ViT-B-32' computes GELU: use .*-quickgelu'",
         ),
-        ("ViT-B-32-quickgelu", "laion2b_s34b_b79k", "use 'ViT-B-32'"),
         ("ViT-B-32", "missing/weights.pt", "no such checkpoint file"),
         ("local-dir:missing", None, "no such folder"),
         ("local-dir:.", "openai", "brings its own weights"),
