@@ -26,7 +26,21 @@ def _resume(arguments: list[str]) -> None:
     _trainer(auto_cli(resume_arguments, args=arguments))
 
 
-def _function(module: str, name: str) -> Callable[[list[str]], None]:
+def _compare(arguments: list[str]) -> None:
+    from jsonargparse import ArgumentParser
+
+    from pcclip.evaluation.table import compare
+
+    parser = ArgumentParser(prog="pcclip compare", description=compare.__doc__)
+    parser.add_argument(
+        "runs", nargs="+", help="run folders, or experiment folders (newest run of each seed)"
+    )
+    parser.add_argument("--markdown", default=None, help="file to write the tables to as Markdown")
+    words = parser.parse_args(arguments)
+    compare(words.runs, words.markdown)
+
+
+def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
     """A verb that is one typed function, imported when it is called."""
 
     def verb(arguments: list[str]) -> None:
@@ -34,7 +48,7 @@ def _function(module: str, name: str) -> Callable[[list[str]], None]:
 
         from jsonargparse import auto_cli
 
-        auto_cli(getattr(importlib.import_module(module), name), args=arguments)
+        auto_cli(getattr(importlib.import_module(module), name), args=arguments, as_positional=positional)
 
     return verb
 
@@ -44,13 +58,16 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         "make pictures, differences and shards from a recipe",
         _function("pcclip.data.prepare", "prepare"),
     ),
-    "inspect": ("validate shards and show what is in them", _function("pcclip.data.inspect", "inspect")),
+    "inspect": (
+        "validate shards and show what is in them",
+        _function("pcclip.data.inspect", "inspect", positional=True),
+    ),
     "bank": ("embed a picture set once by a frozen tower", _function("pcclip.data.bank_cli", "bank")),
     "fit": ("train by a configuration", _trainer),
     "validate": ("losses and evaluations on the validation split", _trainer),
     "test": ("evaluations on the test split", _trainer),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
-    "compare": ("one table of several runs, seeds averaged", _function("pcclip.evaluation.table", "compare")),
+    "compare": ("one table of several runs, seeds averaged", _compare),
 }
 
 
@@ -77,10 +94,19 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     try:
         VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
-    except PcclipError as error:
-        print(f"pcclip {words[0]}: {error}", file=sys.stderr)
+    except Exception as error:
+        if (mine := _user_error(error)) is None:
+            raise
+        print(f"pcclip {words[0]}: {mine}", file=sys.stderr)
         return 1
     return 0
+
+
+def _user_error(error: BaseException | None) -> PcclipError | None:
+    """The user's error in a chain of causes: jsonargparse wraps what a constructor raises."""
+    while error is not None and not isinstance(error, PcclipError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.throughput import Throughput
@@ -97,5 +100,10 @@ def run(arguments: list[str]) -> PcclipCLI:
             parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
             args=arguments,
         )
+    except SIGTERMException:
+        print(
+            "stopped by SIGTERM; the run is saved: `pcclip resume` goes on with its folder", file=sys.stderr
+        )
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         os.environ.pop(_VERSION_OF_RUN, None)

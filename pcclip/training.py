@@ -182,9 +182,16 @@ class DifferenceTraining(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Losses over this rank's batch alone: ranks may hold different numbers of batches."""
+        self._log_losses(batch, "validation")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same losses; what `test` is about are the evaluations."""
+        self._log_losses(batch, "test")
+
+    def _log_losses(self, batch: Batch, prefix: str) -> None:
         rows = sum(len(part["keys"]) for part in batch.values())
         for name, value in self.losses(batch, World()).items():
-            self.log(f"validation/{name}", value, on_epoch=True, batch_size=rows, sync_dist=True)
+            self.log(f"{prefix}/{name}", value, on_epoch=True, batch_size=rows, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Optimizer over the parameters that train; vectors (norms, biases, scales) without decay."""

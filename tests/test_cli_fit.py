@@ -88,7 +88,13 @@ def command(place: Path, *words: str) -> list[str]:
 
 
 def fit_words(place: Path, version: str, *more: str) -> list[str]:
-    return ["fit", f"--config={place / 'fit.yaml'}", f"--runs={place / 'runs'}", f"--version={version}", *more]
+    return [
+        "fit",
+        f"--config={place / 'fit.yaml'}",
+        f"--runs={place / 'runs'}",
+        f"--version={version}",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,11 @@ def test_summary_has_before_after_and_delta_with_intervals(whole):
     assert summary["schema"] == 1
     assert (summary["experiment"], summary["seed"], summary["steps"]) == ("small", 0, STEPS)
     assert summary["base"].keys() == summary["tuned"].keys() == summary["delta"].keys()
-    for name in ("zero_shot/shapes/top1", "difference/shapes-size/two_alternative", "difference/shapes-mean/sign"):
+    for name in (
+        "zero_shot/shapes/top1",
+        "difference/shapes-size/two_alternative",
+        "difference/shapes-mean/sign",
+    ):
         before, after, delta = (summary[stage][name] for stage in ("base", "tuned", "delta"))
         assert delta["value"] == pytest.approx(after["value"] - before["value"], abs=1e-9)
         assert before["low"] <= before["value"] <= before["high"]
