@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from shard_making import write_triples
 from torch.utils.data import Dataset
 
 from pcclip.data.batches import TrainingBatches, TripleSource, ValidationBatches, make_stream
@@ -13,7 +14,6 @@ from pcclip.data.sets import resolve_shards
 from pcclip.data.stream import BatchLoader, Cut, Failure, GlobalOrder, ResumableLoader
 from pcclip.data.tokens import TextTokens
 from pcclip.errors import PcclipError
-from tests.data.shard_making import write_triples
 
 SIZES = [10, 7, 0, 1, 25, 10, 3]
 
