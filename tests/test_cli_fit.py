@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pcclip.cli import main
 from pcclip.data.shards import ShardIndex
 
 STEPS = 12
+SPLITS = {"": "train", "validation_": "validation"}
 PROTOCOLS = ["pcclip.evaluation.zero_shot.ZeroShot", "pcclip.evaluation.difference.DifferenceClassification"]
 
 
@@ -68,6 +70,12 @@ def experiment(data: Path, base: Path, **trainer) -> dict:
     }
 
 
+def prepare(out: Path, payload: str) -> None:
+    recipe = ["--config", "data_recipes/shapes/demo.yaml", "--config", "data_recipes/shapes/smoke.yaml"]
+    more = ["--out", str(out), "--differences.payload", payload, "--progress", "false"]
+    assert main(["prepare", *recipe, *more]) == 0
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with small data, a small base model and a configuration."""
@@ -75,8 +83,7 @@ def place(tmp_path_factory) -> Path:
     from pcclip.model.towers import load_towers
 
     folder = tmp_path_factory.mktemp("cli")
-    recipe = ["--config", "data_recipes/shapes/demo.yaml", "--config", "data_recipes/shapes/smoke.yaml"]
-    assert main(["prepare", *recipe, "--out", str(folder / "data"), "--progress", "false"]) == 0
+    prepare(folder / "data", "pixels")
     torch.manual_seed(0)
     save_folder(load_towers("pcclip-tiny", random_init=True), folder / "base")
     (folder / "fit.yaml").write_text(json.dumps(experiment(folder / "data", folder / "base")))
@@ -177,6 +184,77 @@ def test_a_killed_fit_resumes_to_the_same_losses_and_weights(place, whole, how):
     ours, theirs = (load_file(r / "model" / "open_clip_model.safetensors") for r in (run, whole))
     for name in theirs:
         assert torch.allclose(ours[name], theirs[name], atol=1e-7), name
+
+
+def test_a_run_killed_after_its_last_step_still_gets_its_summary(place, whole):
+    run = place / "runs" / "small" / "late"
+    shutil.copytree(whole, run)
+    (run / "summary.json").unlink()
+    assert main(["resume", str(run)]) == 0
+    late, expected = (json.loads((r / "summary.json").read_text()) for r in (run, whole))
+    assert {k: late[k] for k in ("steps", "base", "tuned", "delta", "alpha")} == {
+        k: expected[k] for k in ("steps", "base", "tuned", "delta", "alpha")
+    }
+
+
+def test_the_last_step_is_kept_whatever_the_cadence(place):
+    assert main(fit_words(place, "odd", "--trainer.max_steps=3", "--checkpoint.every_n_train_steps=100")) == 0
+    kept = torch.load(place / "runs/small/odd/checkpoints/last.ckpt", weights_only=True)
+    assert kept["global_step"] == 3
+
+
+def test_both_payloads_give_the_same_losses(place, whole):
+    prepare(place / "keys", "keys")
+    words = ["--data.payload=keys", f"--data.bank={place / 'bank'}"]
+    words += [f"--data.{n}triples={place / 'keys/triples'}/{s}" for n, s in SPLITS.items()]
+    pictures = json.dumps([str(place / "data/pictures" / split) for split in ("train", "validation")])
+    assert main(fit_words(place, "keys", *words, f"--data.pictures={pictures}")) == 0
+    from_bank, from_pixels = losses(place / "runs/small/keys"), losses(whole)
+    assert len(from_bank) == STEPS
+    assert from_bank == pytest.approx(from_pixels, abs=1e-4)
+    assert from_bank[0] == pytest.approx(from_pixels[0], abs=1e-5)
+
+
+def test_precomputed_tokens_change_nothing(place, whole):
+    words = ["--data.precompute_tokens=true", f"--data.cache_dir={place / 'tokens'}"]
+    assert main(fit_words(place, "tokens", *words)) == 0
+    assert list((place / "tokens").iterdir())
+    assert losses(place / "runs/small/tokens") == pytest.approx(losses(whole), abs=1e-7)
+
+
+def test_captions_train_beside_differences(place):
+    words = [
+        f"--data.captions={place / 'data/pictures/train'}",
+        "--data.caption_batch_size=8",
+        "--model.caption_objective=pcclip.objective.CaptionInfoNCE",
+        "--model.caption_weight=0.5",
+    ]
+    assert main(fit_words(place, "rehearsal", *words)) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(place / "runs/small/rehearsal"))
+    events.Reload()
+    parts = {
+        n: [e.value for e in events.Scalars(f"train/{n}")]
+        for n in ("loss", "difference_loss", "caption_loss")
+    }
+    expected = [d + 0.5 * c for d, c in zip(parts["difference_loss"], parts["caption_loss"], strict=True)]
+    assert parts["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_ranks_train_as_one(place):
+    # Plain SGD: Adam would blow rounding up where a gradient is zero (the bias of attention keys).
+    plain = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.lr_scheduler=null"]
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8"]
+    for version, more in (("one", []), ("two", two)):
+        words = command(place, *fit_words(place, version, *plain, *more))
+        done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    runs = place / "runs/small"
+    ours, theirs = (load_file(runs / r / "model/open_clip_model.safetensors") for r in ("two", "one"))
+    base = load_file(place / "base" / "open_clip_model.safetensors")
+    moved = max((theirs[n] - base[n]).abs().max() for n in base)
+    assert max((ours[n] - theirs[n]).abs().max() for n in theirs) < 1e-5 < moved / 100
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_keys_of_the_batch(place, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -27,3 +29,9 @@ class RunCheckpoint(ModelCheckpoint):
         """Save where SIGTERM stopped us, between two steps; other errors may come amidst one."""
         if isinstance(exception, SIGTERMException):
             super().on_exception(trainer, pl_module, exception)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights of the last step, whatever the cadence."""
+        super().on_train_end(trainer, pl_module)
+        if self.dirpath is not None and self._last_global_step_saved != trainer.global_step:
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")

@@ -80,6 +80,7 @@ class EvaluationSuite(Callback):
         self.sets: dict[tuple[str, str], EvaluationSet] = {}
         self.features: FeatureCache | None = None
         self.validations = 0
+        self.finished = False
 
     # -- measuring ---------------------------------------------------------------------------
 
@@ -151,20 +152,30 @@ class EvaluationSuite(Callback):
         assert isinstance(pl_module, DifferenceTraining)
         if trainer.is_global_zero and not trainer.received_sigterm:
             self.summary.seconds["fit"] = time.perf_counter() - self.fit_started
-            with self.summary.timed("tuned_evaluation"):
-                self.summary.tuned = self.measure(pl_module, "test")
-            self._log(trainer, self.summary.tuned, "test")
-            folder = self._folder(trainer)
-            meta = {**pl_module.base_meta, "trained": pl_module.trainable_part}
-            for written in ("model", "interpolated"):  # by a run that was killed while it wrote
-                shutil.rmtree(folder / written, ignore_errors=True)
-            save_folder(pl_module.towers, folder / "model", meta, logit_scale=pl_module.caption_logit_scale())
-            if self.interpolation is not None:
-                with self.summary.timed("interpolation"):
-                    self._interpolate(trainer, pl_module, folder)
-            self.summary.write(folder, trainer, pl_module)
-            point_latest(folder)
+            self._finish(trainer, pl_module)
+        self.finished = True
         trainer.strategy.barrier("summary")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish a run that was killed after its last step, for which Lightning skips `on_train_end`."""
+        assert isinstance(pl_module, DifferenceTraining)
+        if trainer.is_global_zero and not self.finished:
+            self._finish(trainer, pl_module)
+
+    def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
+        with self.summary.timed("tuned_evaluation"):
+            self.summary.tuned = self.measure(pl_module, "test")
+        self._log(trainer, self.summary.tuned, "test")
+        folder = self._folder(trainer)
+        meta = {**pl_module.base_meta, "trained": pl_module.trainable_part}
+        for written in ("model", "interpolated"):  # by a run that was killed while it wrote
+            shutil.rmtree(folder / written, ignore_errors=True)
+        save_folder(pl_module.towers, folder / "model", meta, logit_scale=pl_module.caption_logit_scale())
+        if self.interpolation is not None:
+            with self.summary.timed("interpolation"):
+                self._interpolate(trainer, pl_module, folder)
+        self.summary.write(folder, trainer, pl_module)
+        point_latest(folder)
 
     def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
         assert self.interpolation is not None
