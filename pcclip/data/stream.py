@@ -7,6 +7,10 @@ is a seek.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util  # registers its exit first, so that ours runs before it
+import signal
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -200,6 +204,25 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def _leave_sigterm_to_the_trainer(worker: int) -> None:
+    # Schedulers signal all processes of a job; a worker that died of it would stop the trainer unsaved.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+_WITH_WORKERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    # Python's own exit ends children by SIGTERM, which these ignore, and would then wait for them forever.
+    for loader in list(_WITH_WORKERS):
+        if (iterator := loader._iterator) is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in iterator._workers:  # type: ignore[attr-defined]
+                if worker.is_alive():
+                    worker.kill()
+
+
 class BatchLoader(DataLoader[Any]):
     """A DataLoader over whole batches: an item of the dataset is a batch.
 
@@ -224,11 +247,14 @@ class BatchLoader(DataLoader[Any]):
             batch_size=None,
             sampler=cursor,
             collate_fn=_as_it_is,
+            worker_init_fn=_leave_sigterm_to_the_trainer,
             num_workers=num_workers,
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
         )
+        if num_workers:
+            _WITH_WORKERS.add(self)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():

@@ -1,6 +1,8 @@
 """Orders, cuts, cursors and loaders: the same samples whatever ranks, workers and interruptions."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -220,3 +222,31 @@ def test_validation_loader(triples, workers):
 def test_a_dataset_travels_without_a_model(triples):
     stream = make_stream(source(triples), "x", 4)
     assert len(pickle.dumps(TrainingBatches({"differences": stream}))) < 20_000
+
+
+_LEFT_OPEN = """
+import sys, time
+from torch.utils.data import Dataset
+from pcclip.data.stream import ResumableLoader
+
+class Batches(Dataset):
+    def __getitem__(self, at):
+        if at[1] > 0 and sys.argv[2] == "stuck":
+            time.sleep(1000)
+        return {"x": at}
+
+if __name__ == "__main__":
+    loader = ResumableLoader(Batches(), 100, {"global_batch": 1}, 2, sys.argv[1])
+    batches = iter(loader)
+    print(next(batches))
+"""
+
+
+@pytest.mark.parametrize(("method", "state"), [("fork", "idle"), ("spawn", "idle"), ("fork", "stuck")])
+def test_a_process_that_leaves_its_loader_open_still_ends(tmp_path, method, state):
+    script = tmp_path / "script.py"
+    script.write_text(_LEFT_OPEN)
+    done = subprocess.run(
+        [sys.executable, str(script), method, state], capture_output=True, text=True, timeout=90
+    )
+    assert (done.returncode, done.stdout) == (0, "{'x': (0, 0)}\n"), done.stderr
