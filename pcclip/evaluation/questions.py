@@ -159,8 +159,8 @@ class Fields:
         return self.raw[name]
 
 
-def parse_question(fields: Fields) -> Question:
-    """Reads one entry of `questions`.
+def parse_question(fields: Fields, split: str) -> Question:
+    """Reads one entry of `questions`, without the wordings that are asked on another split.
 
     Raises:
         PcclipError: It is not of the schema.
@@ -176,7 +176,11 @@ def parse_question(fields: Fields) -> Question:
     )
     if len(phrases) < 2:
         raise fields.error("'values' needs at least two values to compare")
-    wordings = tuple(_parse_wording(entry, degree) for entry in fields.objects("wordings"))
+    wordings = tuple(
+        _parse_wording(entry, degree)
+        for entry in fields.objects("wordings")
+        if entry.raw.get("split") in (None, split)
+    )
     names = [wording.id for wording in wordings]
     if not names or len(set(names)) < len(names):
         raise fields.error(f"'wordings' should be one or more, each with an id of its own; ids: {names}")

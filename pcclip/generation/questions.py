@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pcclip.generation.clauses import Named, fill_category, fill_degree
+from pcclip.generation.held_out import CATEGORY_TEST, CATEGORY_VALIDATION, DEGREE_TEST, DEGREE_VALIDATION
 from pcclip.generation.vocabulary import Attribute, Category, Degree, References
-from pcclip.generation.wordings import (
-    CATEGORY_HELD_OUT,
-    CATEGORY_TRAINING,
-    DEGREE_HELD_OUT,
-    DEGREE_TRAINING,
-    Frame,
-)
+from pcclip.generation.wordings import CATEGORY_TRAINING, DEGREE_TRAINING, Frame
 
 # Frames of training that stand for all of them, each with its subject: picture 1 or 2 of the pair.
 _SEEN_DEGREE = (
@@ -52,7 +47,8 @@ def questions(attributes: Sequence[Attribute]) -> list[dict[str, Any]]:
 
     Texts have slots, `{more}` and `{less}` for an attribute of degree, `{first}` and `{second}` for one of
     kind. Filled with the comparative that holds for image1 as `more` (or image1's value as `first`) they say
-    how image1 differs from image2. Held-out wordings come with either picture as the subject.
+    how image1 differs from image2. Held-out wordings come with either picture as the subject; `split` says on
+    which pictures they are asked, so that what is chosen on validation data never saw a wording of the test.
     """
     return [_category(a) if isinstance(a, Category) else _degree(a) for a in attributes]
 
@@ -65,8 +61,9 @@ def _degree(attribute: Degree) -> dict[str, Any]:
         named = Named.of(names, subject, short=True)
         return fill_degree(frame, attribute, term, words, named, term.shown[0], attribute.subjects[0])
 
-    seen = _wordings(DEGREE_TRAINING, _SEEN_DEGREE, False, text)
-    held_out = _wordings(DEGREE_HELD_OUT, _both(DEGREE_HELD_OUT), True, text)
+    wordings = _wordings(DEGREE_TRAINING, _SEEN_DEGREE, None, text)
+    wordings += _wordings(DEGREE_VALIDATION, _both(DEGREE_VALIDATION), "validation", text)
+    wordings += _wordings(DEGREE_TEST, _both(DEGREE_TEST), "test", text)
     return {
         "attribute": attribute.name,
         "kind": "degree",
@@ -75,7 +72,7 @@ def _degree(attribute: Degree) -> dict[str, Any]:
         "positive": attribute.positive,
         "negative": attribute.negative,
         "margin": attribute.margin,
-        "wordings": seen + held_out,
+        "wordings": wordings,
     }
 
 
@@ -84,13 +81,14 @@ def _category(attribute: Category) -> dict[str, Any]:
         values = ("{first}", "{second}") if subject == 1 else ("{second}", "{first}")
         return fill_category(frame, values, Named.of(names, subject, short=True), attribute.shown[0])
 
-    seen = _wordings(CATEGORY_TRAINING, _SEEN_CATEGORY, False, text)
-    held_out = _wordings(CATEGORY_HELD_OUT, _both(CATEGORY_HELD_OUT), True, text)
+    wordings = _wordings(CATEGORY_TRAINING, _SEEN_CATEGORY, None, text)
+    wordings += _wordings(CATEGORY_VALIDATION, _both(CATEGORY_VALIDATION), "validation", text)
+    wordings += _wordings(CATEGORY_TEST, _both(CATEGORY_TEST), "test", text)
     return {
         "attribute": attribute.name,
         "kind": "category",
         "values": {value: attribute.caption.format(w=value) for value in attribute.values},
-        "wordings": seen + held_out,
+        "wordings": wordings,
     }
 
 
@@ -99,13 +97,15 @@ def _both(frames: Sequence[Frame]) -> list[tuple[str, int]]:
 
 
 def _wordings(
-    frames: Sequence[Frame], chosen: Sequence[tuple[str, int]], held_out: bool, text: Any
+    frames: Sequence[Frame], chosen: Sequence[tuple[str, int]], split: str | None, text: Any
 ) -> list[dict[str, Any]]:
     by_name = {frame.name: frame for frame in frames}
+    held_out = split is not None
     return [
         {
             "id": f"{name}-{subject}",
             "held_out": held_out,
+            "split": split,
             # Both subjects of a held-out frame share their names for the pictures, and frames take turns.
             "text": text(by_name[name], subject, _NAMES[(at // 2 if held_out else at) % len(_NAMES)]),
         }

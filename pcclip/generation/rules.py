@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pcclip.generation.clauses import Named, fill_category, fill_degree, shown_phrase
+from pcclip.generation.compositions import CATEGORY_COMPOSED, DEGREE_COMPOSED
 from pcclip.generation.vocabulary import Attribute, Category, Degree, NounPhrase, References, Term
 from pcclip.generation.wordings import (
     CATEGORY_TRAINING,
@@ -18,6 +19,7 @@ from pcclip.generation.wordings import (
 Values = Mapping[str, float | str]
 
 _BARE_SHARE = 0.18
+_COMPOSED_SHARE = 0.5
 _JOINTS = ("; ", ". ", ", and ")
 _NOTHING = NounPhrase("")
 
@@ -129,11 +131,11 @@ class _Pair:
         rng = self.rng
         subject = 1 if bare else subject
         if isinstance(attribute, Category):
-            frame = self._frame(CATEGORY_TRAINING, "bare" if bare else "shown")
+            frame = self._frame(CATEGORY_TRAINING, CATEGORY_COMPOSED, "bare" if bare else "shown")
             words = self._values(attribute, subject)
             return fill_category(frame, words, self._named(subject), rng.choice(attribute.shown)), frame.name
         form = "bare" if bare else rng.choices(("predicate", "shown"), (0.55, 0.45))[0]
-        frame = self._frame(DEGREE_TRAINING, form)
+        frame = self._frame(DEGREE_TRAINING, DEGREE_COMPOSED, form)
         term = rng.choice(attribute.terms)
         text = fill_degree(
             frame,
@@ -175,7 +177,8 @@ class _Pair:
         term = self.rng.choice(attribute.terms)
         return shown_phrase(attribute, term, self._words(attribute, term, subject)[0], choice, several)
 
-    def _frame(self, frames: Sequence[Frame], form: str) -> Frame:
+    def _frame(self, core: Sequence[Frame], composed: Sequence[Frame], form: str) -> Frame:
+        frames = composed if form != "bare" and self.rng.random() < _COMPOSED_SHARE else core
         return self.rng.choice([frame for frame in frames if frame.form == form])
 
     def _named(self, subject: int) -> Named:

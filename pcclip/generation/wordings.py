@@ -1,4 +1,4 @@
-"""The frames of difference texts: those that training may use, and those kept for evaluation.
+"""The frames of difference texts that are written by hand; `compositions` makes more out of their parts.
 
 A frame speaks of a picture x (its subject) and compares it with the other picture y. Either picture of a
 pair can be x, so that a text is only understood by reading which picture it speaks of. Slots:
@@ -14,9 +14,6 @@ pair can be x, so that a text is only understood by reading which picture it spe
 - `{there}` `{are}`: "there is"/"there are" and "is"/"are", agreeing with H.
 - `{becomes_y}`: "becomes" or "become", agreeing with G. `{topic}`: what changes between the pictures.
 - `{than_y}`: "than picture two", or "than in picture two" where the subject is something in the picture.
-
-Held-out frames are made of words that training frames use elsewhere: they test how a sentence is put
-together, not unknown words.
 """
 
 from __future__ import annotations
@@ -43,12 +40,13 @@ class Frame:
     form: Form
 
 
-def _frames(form: Form, texts: dict[str, str]) -> tuple[Frame, ...]:
+def frames(form: Form, texts: dict[str, str]) -> tuple[Frame, ...]:
+    """Frames of one form, from texts by name."""
     return tuple(Frame(name, text, form) for name, text in texts.items())
 
 
 DEGREE_TRAINING: tuple[Frame, ...] = (
-    *_frames(
+    *frames(
         "predicate",
         {
             "is-than": "{X} {is} {P} than {Y}",
@@ -83,7 +81,7 @@ DEGREE_TRAINING: tuple[Frame, ...] = (
             "going-from-becomes": "going from {y} to {x}, {topic} becomes {P}",
         },
     ),
-    *_frames(
+    *frames(
         "shown",
         {
             "shows-than": "{x} shows {H} than {y}",
@@ -109,7 +107,7 @@ DEGREE_TRAINING: tuple[Frame, ...] = (
             "can-be-seen-in": "{H} can be seen in {x}",
         },
     ),
-    *_frames(
+    *frames(
         "bare",
         {
             "bare-predicate": "{P}",
@@ -123,31 +121,8 @@ DEGREE_TRAINING: tuple[Frame, ...] = (
     ),
 )
 
-DEGREE_HELD_OUT: tuple[Frame, ...] = (
-    *_frames(
-        "predicate",
-        {
-            "looks-than": "{X} {looks} {P} than {Y}",
-            "relative-to-is": "relative to {F}, {X} {is} {P}",
-            "is-one-of-the-two": "{X} {be} {ONE} of the two",
-            "while-is-is": "while {F} {is_y} {Q}, {X} {is} {P}",
-            "it-is-that-is": "it is {X} that {is} {P}",
-            "in-contrast-to-appears": "in contrast to {F}, {X} {appears} {P}",
-            "one-that-looks-is": "{one} that {looks} {P} {be} {X}",
-        },
-    ),
-    *_frames(
-        "shown",
-        {
-            "holds-than": "{x} holds {H} than {y}",
-            "in-there-than": "in {x} {there} {H} than in {y}",
-            "with-differs": "with {H}, {x} differs from {y}",
-        },
-    ),
-)
-
 CATEGORY_TRAINING: tuple[Frame, ...] = (
-    *_frames(
+    *frames(
         "shown",
         {
             "shows-while-shows": "{x} shows {H} while {y} shows {G}",
@@ -177,7 +152,7 @@ CATEGORY_TRAINING: tuple[Frame, ...] = (
             "holds-and-holds": "{x} holds {H} and {y} holds {G}",
         },
     ),
-    *_frames(
+    *frames(
         "bare",
         {
             "bare-shown": "{H}",
@@ -187,17 +162,6 @@ CATEGORY_TRAINING: tuple[Frame, ...] = (
             "bare-it-shows": "it shows {H}, not {G}",
         },
     ),
-)
-
-CATEGORY_HELD_OUT: tuple[Frame, ...] = _frames(
-    "shown",
-    {
-        "has-while-has": "{x} has {H} while {y} has {G}",
-        "rather-than-shows": "rather than {G}, {x} shows {H}",
-        "in-there-and-in-there": "in {x} {there} {H} and in {y} {there_y} {G}",
-        "unlike-has-and-not": "unlike {y}, {x} has {H} and not {G}",
-        "where-shows-shows": "where {x} shows {H}, {y} shows {G}",
-    },
 )
 
 # Several differences in one sentence; {LIST} is a list of what x shows.

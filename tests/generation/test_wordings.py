@@ -5,14 +5,13 @@ import pytest
 from worlds import SOURCES, training_texts
 
 from pcclip.generation.clauses import Named, fill_category, fill_degree
+from pcclip.generation.compositions import CATEGORY_COMPOSED, DEGREE_COMPOSED
+from pcclip.generation.held_out import CATEGORY_TEST, CATEGORY_VALIDATION, DEGREE_TEST, DEGREE_VALIDATION
 from pcclip.generation.questions import questions
 from pcclip.generation.vocabulary import Category, References
-from pcclip.generation.wordings import (
-    CATEGORY_HELD_OUT,
-    CATEGORY_TRAINING,
-    DEGREE_HELD_OUT,
-    DEGREE_TRAINING,
-)
+from pcclip.generation.wordings import CATEGORY_TRAINING, DEGREE_TRAINING
+
+DEGREE_HELD_OUT, CATEGORY_HELD_OUT = DEGREE_VALIDATION + DEGREE_TEST, CATEGORY_VALIDATION + CATEGORY_TEST
 
 _ANY = "PICTURE"
 
@@ -62,9 +61,11 @@ def filled(question: dict) -> list[tuple[dict, str]]:
 def test_there_are_many_frames_and_all_names_differ() -> None:
     assert len(DEGREE_TRAINING) >= 40
     assert len(CATEGORY_TRAINING) >= 20
-    assert len(DEGREE_HELD_OUT) >= 8
-    assert len(CATEGORY_HELD_OUT) >= 4
-    for training, held_out in ((DEGREE_TRAINING, DEGREE_HELD_OUT), (CATEGORY_TRAINING, CATEGORY_HELD_OUT)):
+    for split in ("validation", "test"):
+        held = [w for q in questions(SOURCES["shapes"].attributes()) for w in q["wordings"]]
+        assert len({w["id"] for w in held if w["split"] == split}) >= 24
+    degrees, kinds = DEGREE_TRAINING + DEGREE_COMPOSED, CATEGORY_TRAINING + CATEGORY_COMPOSED
+    for training, held_out in ((degrees, DEGREE_HELD_OUT), (kinds, CATEGORY_HELD_OUT)):
         names = [frame.name for frame in training + held_out]
         assert len(set(names)) == len(names)
 

@@ -29,7 +29,7 @@ def categories(source: Source) -> dict[str, list[str]]:
 
 
 @cache
-def training_texts(name: str, count: int = 12000) -> list[tuple[str, dict, dict]]:
+def training_texts(name: str, count: int = 20000) -> list[tuple[str, dict, dict]]:
     """Texts as a recipe would write them, each with the attributes of its two pictures."""
     source = SOURCES[name]
     writer = RuleWriter(source.attributes(), source.references(), seed=5)
