@@ -18,6 +18,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
+from pcclip.precision import register as register_precision
+from pcclip.quiet import quiet
 from pcclip.runs import claim
 from pcclip.training import DifferenceTraining
 
@@ -53,6 +55,7 @@ class PcclipCLI(LightningCLI):
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.logger": True,
                 "trainer.log_every_n_steps": 10,
+                "trainer.enable_model_summary": False,  # the module itself says what trains, by kind
             }
         )
 
@@ -86,7 +89,9 @@ def run(arguments: list[str]) -> PcclipCLI:
     Args:
         arguments: the verb and its options.
     """
+    quiet()
     torch.set_float32_matmul_precision("high")
+    register_precision()
     # ${trainer.max_steps} in a YAML means the run's own, under whichever verb and wherever it was set.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     mode = {"parser_mode": "omegaconf+"}

@@ -1,0 +1,38 @@
+"""Messages of libraries that say nothing to our users, each with the reason why it is dropped."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+_WARNINGS = {
+    # Lightning's own use of a torch function; nothing for its users to change.
+    r".*isinstance\(treespec, LeafSpec\)": Warning,
+    # A frozen image tower is kept in evaluation mode on purpose: its BatchNorms must not move.
+    r"Found \d+ module\(s\) in eval mode at the start of training": Warning,
+    # The datamodule chooses the number of workers, and says so in its settings.
+    r"The '\w+' does not have many workers": Warning,
+}
+_LOG_STARTS = (
+    "💡 Tip:",  # advertises Lightning's cloud service
+    "`weights_only` was not set",  # pcclip's checkpoints load either way, and are its own
+    "GPU available:",  # the accelerator that is used is in the run's configuration
+    "TPU available:",
+    "No pretrained weights loaded for model",  # said by open_clip where random_init asks for just that
+)
+
+
+def _keep(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_LOG_STARTS)
+
+
+def quiet() -> None:
+    """Drop those messages in this process."""
+    for message, category in _WARNINGS.items():
+        warnings.filterwarnings("ignore", message, category)
+    for name in (
+        "",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    ):
+        logging.getLogger(name).addFilter(_keep)
