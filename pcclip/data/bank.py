@@ -29,7 +29,15 @@ from pcclip.data.bank_files import (
 )
 from pcclip.data.index import ShardIndex
 from pcclip.data.progress import progress_bar
-from pcclip.data.records import SCHEMA, ShardError, decode_picture, image_extension, stable_hash
+from pcclip.data.records import (
+    IMAGE_EXTENSIONS,
+    SCHEMA,
+    ShardError,
+    Triple,
+    decode_picture,
+    image_extension,
+    stable_hash,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,14 +205,14 @@ def build_bank(
     start_method: str | None = None,
     checkpoint_seconds: float = 2.0,
 ) -> Bank:
-    """Builds the bank of a picture set, goes on with one that was interrupted, or opens the finished one.
+    """Builds the bank of the pictures in some shards, goes on with one, or opens a finished one.
 
     Of several processes that build the same folder one works and the others wait. The same pictures, model,
     batch size and machine give the same bytes, interrupted or not.
 
     Args:
         folder: Of the bank.
-        shards: Of the picture set (`resolve_shards`).
+        shards: Of picture sets, or of triples of payload `pixels`, whose pictures count once each.
         preprocess: Picture (RGB) to (3, H, W) tensor; runs in the workers.
         encode: (B, 3, H, W) to (B, dim) embeddings, of any length; brings the pixels to its own device.
         fingerprint: Of the weights and the preprocessing.
@@ -229,7 +237,7 @@ def build_bank(
         if not folder.exists():
             pictures = _Pictures(indexes, preprocess, batch_size)
             plan = {"batch_size": batch_size}
-            writer = BankWriter(folder, pictures.keys(), dim, fingerprint, dtype, source, plan)
+            writer = BankWriter(folder, pictures.keys, dim, fingerprint, dtype, source, plan)
             with writer, progress_bar(progress) as bar:
                 _fill(writer, pictures, encode, num_workers, start_method, checkpoint_seconds, bar)
         bank = Bank.open(folder, fingerprint)
@@ -279,6 +287,9 @@ def _fill(
 class _Pictures:
     """Whole batches of preprocessed pictures by batch number; an error comes as its text.
 
+    A picture record holds one picture, named by its key; a triple of payload `pixels` holds two, named in its
+    JSON, and a picture of many triples counts once.
+
     (An exception that crosses a DataLoader's process border arrives wrapped in a traceback.)
     """
 
@@ -288,34 +299,56 @@ class _Pictures:
         self.indexes = indexes
         self.preprocess = preprocess
         self.batch_size = batch_size
-        self.starts = np.cumsum([0] + [len(index) for index in indexes])
-
-    def keys(self) -> list[str]:
-        return [key for index in self.indexes for key in index.keys]
+        self.keys: list[str] = []
+        places: list[tuple[int, int, int]] = []
+        seen: set[str] = set()
+        for shard, index in enumerate(indexes):
+            for record in range(len(index)):
+                named = _named(index, record)
+                for side, key in named:
+                    if side == 0 or key not in seen:
+                        places.append((shard, record, side))
+                        self.keys.append(key)
+                seen.update(key for side, key in named if side)
+        self.places = np.array(places, np.int32).reshape(-1, 3)
 
     def __getitem__(self, batch: int) -> Tensor | str:
         import torch
 
         first = batch * self.batch_size
-        last = min(first + self.batch_size, int(self.starts[-1]))
+        last = min(first + self.batch_size, len(self.places))
         try:
             return torch.stack([self._pixels(row) for row in range(first, last)])
         except ShardError as error:
             return str(error)
 
     def _pixels(self, row: int) -> Tensor:
-        shard = int(np.searchsorted(self.starts, row, side="right")) - 1
-        index, record = self.indexes[shard], row - int(self.starts[shard])
-        key = index.key(record)
-        extension = image_extension(index.extensions(record))
+        shard, record, side = self.places[row].tolist()
+        index = self.indexes[shard]
+        name = index.key(record) + (f".{side}" if side else "")
+        extension = _extension(index.extensions(record), side)
         if extension is None:
             raise ShardError.at(
                 index.path,
-                key,
+                name,
                 "has no picture",
-                "An embedding bank is made of a picture set: check the setting.",
+                "An embedding bank is made of a picture set, or of triples with pixels: check the setting.",
             )
-        return self.preprocess(decode_picture(index.read(record, extension), key, index.path))
+        return self.preprocess(decode_picture(index.read(record, extension), name, index.path))
+
+
+def _named(index: ShardIndex, record: int) -> list[tuple[int, str]]:
+    """Side (0 for a picture record, 1 and 2 in a triple) and key of each picture in a record."""
+    if _extension(index.extensions(record), 1) is None:
+        return [(0, index.key(record))]
+    triple = Triple.parse(index.key(record), index.read(record, "json"), index.path)
+    return [(1, triple.image1), (2, triple.image2)]
+
+
+def _extension(present: Sequence[str], side: int) -> str | None:
+    if not side:
+        return image_extension(present)
+    return next((f"{side}.{e}" for e in IMAGE_EXTENSIONS if f"{side}.{e}" in present), None)
 
 
 @contextlib.contextmanager

@@ -57,8 +57,8 @@ class TripleSource:
         indexes: Of the triple shards.
         payload: `keys` joins the pictures' embeddings from `bank`; `pixels` decodes those in the shards.
         texts: Makes token ids.
-        bank: For the payload `keys`.
-        preprocess: RGB picture to (3, H, W), for the payload `pixels`.
+        bank: Holds the pictures' embeddings; needed for the payload `keys`.
+        preprocess: RGB picture to (3, H, W), for the payload `pixels` without a bank.
         tables: Precomputed tokens of each shard, instead of `texts` on the fly.
 
     Raises:
@@ -74,8 +74,8 @@ class TripleSource:
         preprocess: Preprocess | None = None,
         tables: Sequence[TokenTable] | None = None,
     ) -> None:
-        if (bank is not None, preprocess is not None) != (payload == "keys", payload == "pixels"):
-            raise ValueError("payload 'keys' takes a bank, payload 'pixels' a preprocessing")
+        if (bank is None) == (preprocess is None) or (bank is None and payload == "keys"):
+            raise ValueError("payload 'keys' takes a bank, payload 'pixels' a bank or a preprocessing")
         check_payload(indexes, payload)
         self.indexes = indexes
         self._texts = texts

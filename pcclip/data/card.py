@@ -9,6 +9,7 @@ from pcclip.data.records import Picture, Triple
 from pcclip.data.sets import ShardSet
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.data.sources.base import SPLITS, Source
+from pcclip.generation.compositions import CATEGORY_COMPOSED, DEGREE_COMPOSED
 from pcclip.generation.questions import questions
 from pcclip.generation.vocabulary import Attribute, Degree
 from pcclip.generation.wordings import CATEGORY_TRAINING, DEGREE_TRAINING
@@ -47,12 +48,14 @@ def write_card(folder: Path, source: Source, attributes: tuple[Attribute, ...]) 
             lines.append(f"| {attribute.name} | degree | {attribute.margin:g} |")
         else:
             lines.append(f"| {attribute.name} | one of {len(attribute.values)} | any |")
+    degrees = len(DEGREE_TRAINING) + len(DEGREE_COMPOSED)
+    kinds = len(CATEGORY_TRAINING) + len(CATEGORY_COMPOSED)
     lines += [
         "",
-        f"Differences are written by rules: {len(DEGREE_TRAINING)} frames for degrees, "
-        f"{len(CATEGORY_TRAINING)} for kinds, {len(source.references())} ways to call the two pictures, "
-        "either of them as the subject. These wordings are kept for evaluation and occur in no difference "
-        "(`-1` and `-2`: which picture is the subject):",
+        f"Differences are written by rules: {degrees} frames for degrees, {kinds} for kinds, "
+        f"{len(source.references())} ways to call the two pictures, either of them as the subject. These "
+        "wordings are kept for evaluation, some for the validation pictures and others for the test "
+        "pictures, and occur in no difference (`-1` and `-2`: which picture is the subject):",
         "",
     ]
     asked = questions(attributes)
@@ -60,7 +63,9 @@ def write_card(folder: Path, source: Source, attributes: tuple[Attribute, ...]) 
     for question in asked:
         if question["kind"] not in told_kinds:
             told_kinds.add(question["kind"])
-            lines += [f"- `{w['id']}`: {w['text']}" for w in question["wordings"] if w["held_out"]]
+            lines += [
+                f"- {w['split']} `{w['id']}`: {w['text']}" for w in question["wordings"] if w["held_out"]
+            ]
     lines += ["", "## Samples", ""]
     index = ShardIndex.load(resolve_shards(str(folder / "pictures" / "train"))[0])
     for at in range(min(_SAMPLES, len(index))):

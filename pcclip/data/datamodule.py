@@ -15,6 +15,7 @@ from torch import Tensor
 from pcclip.data.bank import Bank, build_bank
 from pcclip.data.batches import (
     CaptionSource,
+    Preprocess,
     Source,
     Stream,
     TrainingBatches,
@@ -41,9 +42,11 @@ class DifferenceData(LightningDataModule):
     Args:
         triples: Training triples: a folder, glob, brace pattern, or a list of them.
         validation_triples: Triples of the validation loss.
-        payload: `keys` joins embeddings from the bank; `pixels` sends the pictures through the tower.
+        payload: What the triples' shards hold: `keys` joins embeddings from the bank; `pixels` sends the
+            pictures through the tower, at every step or once, into a bank, if one is named.
         pictures: Picture sets that the bank is built from where it does not exist yet.
-        bank: Folder of the embedding bank; captioned pictures are then looked up in it, too.
+        bank: Folder of the embedding bank. With `pixels` it is built from the triples' own pictures (and
+            `pictures`, if any). Captioned pictures are looked up in it, too, unless it is of triples alone.
         captions: Captioned pictures to train on, alone or in step with the triples, which define the epoch.
         validation_captions: Captioned pictures of the validation loss.
         batch_size: Triples per rank and step.
@@ -85,8 +88,6 @@ class DifferenceData(LightningDataModule):
                 "data.payload is 'keys' but data.bank is null: name the bank's folder, and in data.pictures "
                 "the set to build it from; or set data.payload to 'pixels'"
             )
-        if payload == "pixels" and bank is not None:
-            raise PcclipError("data.bank is set but data.payload is 'pixels', which takes no bank: unset one")
         if augment and bank is not None:
             raise PcclipError("data.augment needs pixels, but data.bank replaces them: unset one of the two")
         self.triples, self.validation_triples, self.payload = triples, validation_triples, payload
@@ -202,16 +203,17 @@ class DifferenceData(LightningDataModule):
         if self.precompute_tokens:
             tables = token_tables(indexes, self._towers().tokenizer_fingerprint(), self.cache_dir)
         if self.bank is not None:
-            return TripleSource(
-                indexes, "keys", self._texts(), bank=self._open_bank(self.bank), tables=tables
-            )
+            bank = self._open_bank(self.bank)
+            return TripleSource(indexes, self.payload, self._texts(), bank=bank, tables=tables)
         preprocess = self._towers().preprocess
         return TripleSource(indexes, "pixels", self._texts(), preprocess=preprocess, tables=tables)
 
     def _caption_source(self, shards: Shards, augment: bool) -> CaptionSource:
         towers = self._towers()
         preprocess = towers.preprocess_train if augment else towers.preprocess
-        images = preprocess if self.bank is None else self._open_bank(self.bank)
+        images: Bank | Preprocess = preprocess
+        if self.bank is not None and (self.payload == "keys" or self.pictures is not None):
+            images = self._open_bank(self.bank)
         return CaptionSource(self._indexes(shards), self._texts(), images, self.seed, augment)
 
     def _stream(self, source: Source, what: str, batch_size: int, training: bool = True) -> Stream:
@@ -236,11 +238,18 @@ class DifferenceData(LightningDataModule):
             )
         return Bank.open(folder, towers.image_fingerprint())
 
-    def _build_bank(self, folder: str) -> None:
-        if self.pictures is None:
+    def _bank_shards(self, folder: str) -> list[Path]:
+        wanted = [] if self.pictures is None else [self.pictures]
+        if self.payload == "pixels":
+            wanted += [spec for spec in (self.triples, self.validation_triples) if spec is not None]
+        if not wanted:
             raise PcclipError(
                 f"data.bank={folder} does not exist. Name the picture set to build it from in data.pictures."
             )
+        return [path for spec in wanted for path in resolve_shards(spec)]
+
+    def _build_bank(self, folder: str) -> None:
+        shards = self._bank_shards(folder)
         towers, device = self._towers(), self._trainer().strategy.root_device
         home = next(towers.visual.parameters()).device
         was_training = towers.training
@@ -254,7 +263,7 @@ class DifferenceData(LightningDataModule):
             towers.visual.to(device)
             build_bank(
                 folder,
-                resolve_shards(self.pictures),
+                shards,
                 towers.preprocess,
                 encode,
                 towers.image_fingerprint(),

@@ -123,7 +123,15 @@ def test_a_damaged_picture_stops_the_build_by_file_and_key(tmp_path, workers):
     assert not (tmp_path / "bank").exists()
 
 
-def test_triples_make_no_bank(tmp_path):
+def test_triples_with_pixels_give_the_bank_of_their_pictures(tmp_path):
+    build(tmp_path / "pictures", write_pictures(tmp_path / "set"))
+    build(tmp_path / "triples", write_triples(tmp_path / "own", pixels=True))
+    of_pictures, of_triples = contents(tmp_path / "pictures"), contents(tmp_path / "triples")
+    changed = {name for name in of_pictures if of_pictures[name] != of_triples[name]}
+    assert changed == {"bank.json"}  # it names the shards
+
+
+def test_triples_without_pixels_make_no_bank(tmp_path):
     with pytest.raises(ShardError, match="'t0000': has no picture"):
         build(tmp_path / "bank", write_triples(tmp_path / "set"))
 

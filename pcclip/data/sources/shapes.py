@@ -183,7 +183,6 @@ _OBJECTS = tuple(
     for n in ("object", "shape")
 )
 _BIG = _phrases("a {w} object|{w} objects", "a {w} shape|{w} shapes")
-_THAT_IS = _phrases("an object that is {w}|objects that are {w}", "a shape that is {w}|shapes that are {w}")
 _ALONG = _phrases(
     "an object further to the {w}|objects further to the {w}",
     "a shape further to the {w}|shapes further to the {w}",
@@ -201,7 +200,6 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
             Term("larger", "smaller", _BIG),
             Term("bigger", "smaller", _BIG),
             Term("bigger", "tinier", _BIG),
-            Term("less small", "less large", _THAT_IS),
         ),
         positive="a large object",
         negative="a small object",
@@ -242,7 +240,6 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
             Term("brighter", "darker", _SCENE),
             Term("lighter", "darker", _SCENE),
             Term("brighter", "dimmer", _SCENE),
-            Term("less dark", "less bright", _SCENE),
             Term("more light", "less light", _phrases("{w}"), one=_ONE_WITH, possessive=True),
         ),
         positive="a bright picture",
@@ -254,7 +251,6 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
         (
             Term("right", "left", _ALONG, "further to the {w}", _ONE_FURTHER),
             Term("right", "left", _ALONG, "more to the {w}", _ONE_FURTHER),
-            Term("right", "left", _ALONG, "further {w}", _ONE_FURTHER),
             Term("closer to the right", "closer to the left", _UP, one=_ONE_PLACED),
         ),
         positive="an object on the right",
@@ -268,7 +264,6 @@ _ATTRIBUTES: tuple[Attribute, ...] = (
         (
             Term("higher", "lower", _UP, one=_ONE_PLACED),
             Term("higher up", "lower down", _UP, one=_ONE_PLACED),
-            Term("nearer the top", "nearer the bottom", _UP, one=_ONE_PLACED),
             Term("closer to the top", "closer to the bottom", _UP, one=_ONE_PLACED),
         ),
         positive="an object at the top",

@@ -56,7 +56,7 @@ def caption(attributes: Mapping[str, float | str], rng: random.Random) -> str:
     several = float(attributes["number"]) > 1
     look = _look(float(attributes["brightness"]), rng) if rng.random() < 0.7 else ""
     place = _place(float(attributes["horizontal"]), float(attributes["vertical"]), rng)
-    has_place = " placed{where}" in whole or rng.random() < 0.5
+    has_place = " placed{where}" in whole or rng.random() < 0.65
     has_ground = "{ground_first}" in whole or rng.random() < 0.35
     background = str(attributes["background"])
     text = whole.format(
