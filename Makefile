@@ -9,7 +9,7 @@ EUROSAT_ROOT ?= data/downloads
 RUNS := runs
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env demo eurosat test lint format bench tensorboard published clean-runs
+.PHONY: help env demo eurosat published published-eurosat test lint format bench tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -36,13 +36,13 @@ endef
 data/shapes/CARD.md: data_recipes/shapes/demo.yaml | env
 	$(PCCLIP) prepare --config $<
 
-$(RUNS)/shapes-pretrain/base/summary.json: | data/shapes/CARD.md
-	$(call fit,shapes-pretrain,base,--config experiments/shapes/pretrain.yaml)
+$(RUNS)/shapes-pretrain/seed%/summary.json: | data/shapes/CARD.md
+	$(call fit,shapes-pretrain,seed$*,--config experiments/shapes/pretrain.yaml --seed_everything $*)
 
-$(RUNS)/shapes-differences/seed%/summary.json: | $(RUNS)/shapes-pretrain/base/summary.json
+$(RUNS)/shapes-differences/seed%/summary.json: | data/shapes/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
 	$(call fit,shapes-differences,seed$*,--config experiments/shapes/differences.yaml --seed_everything $*)
 
-$(RUNS)/shapes-published/seed%/summary.json: | $(RUNS)/shapes-pretrain/base/summary.json
+$(RUNS)/shapes-published/seed%/summary.json: | data/shapes/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
 	$(call fit,shapes-published,seed$*,--config experiments/shapes/published.yaml --seed_everything $*)
 
 demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
@@ -52,20 +52,23 @@ demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world:
 data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
 	$(PCCLIP) prepare --config $< --source.root $(EUROSAT_ROOT)
 
-$(RUNS)/eurosat-pretrain/base/summary.json: | data/eurosat/CARD.md
-	$(call fit,eurosat-pretrain,base,--config experiments/eurosat/pretrain.yaml)
+$(RUNS)/eurosat-pretrain/seed%/summary.json: | data/eurosat/CARD.md
+	$(call fit,eurosat-pretrain,seed$*,--config experiments/eurosat/pretrain.yaml --seed_everything $*)
 
-$(RUNS)/eurosat-differences/seed%/summary.json: | $(RUNS)/eurosat-pretrain/base/summary.json
+$(RUNS)/eurosat-differences/seed%/summary.json: | data/eurosat/CARD.md $(RUNS)/eurosat-pretrain/seed%/summary.json
 	$(call fit,eurosat-differences,seed$*,--config experiments/eurosat/differences.yaml --seed_everything $*)
 
-$(RUNS)/eurosat-published/seed%/summary.json: | $(RUNS)/eurosat-pretrain/base/summary.json
+$(RUNS)/eurosat-published/seed%/summary.json: | data/eurosat/CARD.md $(RUNS)/eurosat-pretrain/seed%/summary.json
 	$(call fit,eurosat-published,seed$*,--config experiments/eurosat/published.yaml --seed_everything $*)
 
 eurosat: $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the same on real satellite photos (EUROSAT_ROOT=folder of EuroSAT)
 	$(PCCLIP) compare $(RUNS)/eurosat-differences
 
-published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## the paper's published settings beside ours, on the shapes world
+published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## the paper's settings beside ours, on the shapes world
 	$(PCCLIP) compare $(RUNS)/shapes-published $(RUNS)/shapes-differences
+
+published-eurosat: $(SEEDS:%=$(RUNS)/eurosat-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the paper's settings beside ours, on EuroSAT
+	$(PCCLIP) compare $(RUNS)/eurosat-published $(RUNS)/eurosat-differences
 
 ## -- the project ------------------------------------------------------------------------------
 tensorboard: env  ## dashboards of all runs
@@ -82,6 +85,6 @@ lint: env  ## ruff, mypy and the rooms' import rules
 format: env  ## let ruff format the code
 	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-bench: env  ## training step, loader and bank beside their baselines; writes runs/bench/latest.json
-	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench
+bench: env  ## training step, loader and bank beside their baselines (BENCH_PICTURES=folder of JPEG files, else drawn ones)
+	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench $(if $(BENCH_PICTURES),--pictures $(BENCH_PICTURES))
 

@@ -1,18 +1,19 @@
 """Bank building against a plain open_clip loop: pictures per second and peak memory, in turns.
 
-Usage: python tests/benchmarks/bank.py FOLDER_OF_JPEGS [--model NAME] [--rounds N]
+Each measurement is a process of its own, so that peak memory is its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 BATCH, WORKERS = 32, 2
 
@@ -76,49 +77,58 @@ def report(count: int, start: float) -> None:
     print(json.dumps({"pictures/s": count / seconds, "peak MB": peak, "peak MB of a worker": workers}))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", choices=["ours", "plain"])
-    parser.add_argument("--shards", type=Path)
-    arguments = parser.parse_args()
-    count = len(list(arguments.pictures.glob("*.jpg")))
-    if arguments.one == "ours":
-        ours(arguments.shards, arguments.model, count)
-    elif arguments.one == "plain":
-        plain(arguments.pictures, arguments.model, count)
-    else:
-        compare(arguments, count)
+def draw_photos(folder: Path, count: int = 192) -> Path:
+    """JPEG files of 640 x 480, as large and as hard to decode as photos."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), np.int16)
+        grain = rng.integers(-12, 12, smooth.shape)
+        picture = Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8))
+        picture.save(folder / f"{number:05d}.jpg", quality=90)
+    return folder
 
 
-def compare(arguments: argparse.Namespace, count: int) -> None:
+def bench_bank(pictures: Path | None, model: str, rounds: int) -> dict[str, dict[str, Any]]:
+    """Rows of the table of `make bench`: medians over rounds, the two taking turns at going first."""
     from pcclip.data.records import Picture
     from pcclip.data.writer import ShardSetWriter
 
+    measured: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
+        files = pictures or draw_photos(Path(folder) / "photos")
         with ShardSetWriter(Path(folder) / "set", "pictures", 100) as writer:
-            for file in sorted(arguments.pictures.glob("*.jpg")):
+            for file in sorted(files.glob("*.jpg")):
                 writer.write_picture(Picture(file.stem, file.read_bytes()))
-        for _ in range(arguments.rounds):
-            for one in ("plain", "ours"):
-                command = [
-                    sys.executable,
-                    __file__,
-                    str(arguments.pictures),
-                    "--model",
-                    arguments.model,
-                    "--one",
-                    one,
-                ]
-                command += ["--shards", f"{folder}/set"]
-                print(
-                    one,
-                    subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(),
-                    flush=True,
-                )
+        for number in range(rounds):
+            for one in ("ours", "plain") if number % 2 else ("plain", "ours"):
+                words = [sys.executable, __file__, one, str(files), f"{folder}/set", model]
+                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+                measured[one].append(json.loads(done.stdout))
+
+    def median(one: str, what: str) -> float:
+        return round(statistics.median(m[what] for m in measured[one]), 1)
+
+    rows = {}
+    for name, what, unit in (("", "pictures/s", "1/s"), (" peak memory", "peak MB", "MB")):
+        mine, theirs = median("ours", what), median("plain", what)
+        rows[f"bank/{model}{name}"] = {
+            "ours": mine,
+            "baseline": theirs,
+            "ratio": round(mine / theirs, 2),
+            "unit": unit,
+        }
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    kind, folder_of_files, folder_of_shards, name = sys.argv[1:]
+    number_of_files = len(list(Path(folder_of_files).glob("*.jpg")))
+    if kind == "ours":
+        ours(Path(folder_of_shards), name, number_of_files)
+    else:
+        plain(Path(folder_of_files), name, number_of_files)

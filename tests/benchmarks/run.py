@@ -28,6 +28,7 @@ from pcclip.data.tokens import TextTokens, token_tables, tokenize_shards
 from pcclip.model.towers import Towers, load_towers
 from pcclip.model.trainable import select_trainable
 from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
+from tests.benchmarks.bank import bench_bank
 
 SPEECH = (
     "the first picture shows a larger darker object on left right of second image while other has more "
@@ -157,6 +158,7 @@ def run(
     batch: int = 64,
     repeats: int = 3,
     triples: int = 50_000,
+    pictures: Path | None = None,
 ) -> None:
     """Runs all benchmarks.
 
@@ -166,10 +168,12 @@ def run(
         batch: Texts per step.
         repeats: Timed steps.
         triples: Records of the loader's shards.
+        pictures: Folder of JPEG files for the bank; drawn ones if null.
     """
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         results |= bench_loader(Path(folder), triples)
+    results |= bench_bank(pictures, "ViT-B-32", repeats)
     for model in models or ["ViT-B-32", "ViT-L-14"]:
         results |= bench_steps(model, batch, repeats)
     table = Table("what", "ours", "baseline", "ratio", "unit")
