@@ -144,6 +144,9 @@ class DifferenceInfoNCE(DifferenceObjective):
         mask_shared_images: pairs with a picture in common do not count as negatives.
         mask_same_text: pairs with the same text do not count as negatives.
         reversed_negative: the reversed pair `d21 = -d12` is one more negative of each text.
+        reversed_weight: weight of one more loss, in which each text chooses between its pair and the reversed
+            one. Among a batch of negatives the reversed pair hardly counts, though it is what tells "larger"
+            from "smaller".
     """
 
     def __init__(
@@ -153,9 +156,13 @@ class DifferenceInfoNCE(DifferenceObjective):
         mask_shared_images: bool = False,
         mask_same_text: bool = True,
         reversed_negative: bool = False,
+        reversed_weight: float = 0.0,
     ) -> None:
         """See the class."""
         super().__init__()
+        if reversed_weight < 0:
+            raise ValueError(f"reversed_weight must not be negative, is {reversed_weight}")
+        self.reversed_weight = reversed_weight
         self.temperature = Temperature(temperature, learn_temperature)
         self.mask_shared_images = mask_shared_images
         self.mask_same_text = mask_same_text
@@ -175,7 +182,11 @@ class DifferenceInfoNCE(DifferenceObjective):
             if self.reversed_negative:
                 opposite_B1 = -to_image_BG.gather(1, labels_B[:, None])
                 to_image_BG = torch.cat([to_image_BG, opposite_B1], dim=1)
-            return (F.cross_entropy(to_image_BG, labels_B) + F.cross_entropy(to_text_BG, labels_B)) / 2
+            loss = (F.cross_entropy(to_image_BG, labels_B) + F.cross_entropy(to_text_BG, labels_B)) / 2
+            if self.reversed_weight:
+                own_B = to_image_BG.gather(1, labels_B[:, None])
+                loss = loss + self.reversed_weight * F.softplus(-2 * own_B).mean()
+            return loss
 
     def _ignored(self, inputs: DifferenceInputs, world: World) -> Tensor:
         ids = (inputs.image1_id, inputs.image2_id, inputs.text_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -30,8 +31,20 @@ class RunCheckpoint(ModelCheckpoint):
         if isinstance(exception, SIGTERMException):
             super().on_exception(trainer, pl_module, exception)
 
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Keep the weights of the step at which `max_steps` ends the run."""
+        super().on_train_batch_end(trainer, *args, **kwargs)
+        # Later, Lightning counts the broken-off epoch as done: a longer run would skip the rest of it.
+        if trainer.global_step == trainer.max_steps:
+            self._save_last(trainer)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of the last step, whatever the cadence."""
         super().on_train_end(trainer, pl_module)
-        if self.dirpath is not None and self._last_global_step_saved != trainer.global_step:
+        self._save_last(trainer)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        saved: int = self._last_global_step_saved  # type: ignore[has-type]
+        if self.dirpath is not None and saved != trainer.global_step:
             trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+            self._last_global_step_saved = trainer.global_step

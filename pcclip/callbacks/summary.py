@@ -106,6 +106,7 @@ class Summary:
             "version": folder.name,
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
             "steps": trainer.global_step,
+            "precision": trainer.precision,
             "trainable": {"part": module.trainable_part, "parameters": module.report.total},
             "base_model": module.base_meta,
             "alpha": self.alpha,

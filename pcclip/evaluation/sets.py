@@ -77,7 +77,7 @@ class EvaluationSet:
             raise fields.error(f"has no split {split!r}; its splits: {', '.join(splits)}")
         classes = fields.texts("classes", optional=True)
         prompts = Fields(fields.raw.get("prompts", {}), f"{path}: prompts")
-        questions = tuple(parse_question(entry) for entry in fields.objects("questions"))
+        questions = tuple(parse_question(entry, split) for entry in fields.objects("questions"))
         _check_questions(fields, questions)
         shards = tuple(ShardIndex.load(shard) for shard in resolve_shards(str(path.parent / splits[split])))
         keys, pictures, places = _read_pictures(shards)

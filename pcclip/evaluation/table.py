@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,11 @@ def _cells(summaries: Sequence[Summary], metric: str, baseline: str | None) -> t
 
 def _estimate(summaries: Sequence[Summary], stage: str, metric: str) -> Estimate:
     found = [summary[stage][metric] for summary in summaries]
-    return Estimate(**found[0]) if len(found) == 1 else mean_over_seeds([one["value"] for one in found])
+    if len(found) == 1:
+        return Estimate(**found[0])
+    mean = mean_over_seeds([one["value"] for one in found])
+    # Student's t knows no bounds, but these are shares of right answers.
+    return replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
 
 
 def _change(summaries: Sequence[Summary], stage: str, delta: str, metric: str) -> Estimate:
