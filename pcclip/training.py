@@ -19,6 +19,7 @@ from pcclip.model.checkpoint import check_compatible, describe
 from pcclip.model.towers import load_towers
 from pcclip.model.trainable import LoraOptions, TrainablePart, select_trainable
 from pcclip.objective import CaptionInfoNCE, CaptionInputs, DifferenceInputs, DifferenceObjective, World
+from pcclip.optim import parameter_groups
 
 Batch = dict[str, dict[str, Any]]
 
@@ -195,13 +196,9 @@ class DifferenceTraining(LightningModule):
             self.log(f"{prefix}/{name}", value, on_epoch=True, batch_size=rows, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Optimizer over the parameters that train; vectors (norms, biases, scales) without decay."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = self.optimizer([g for g in groups if g["params"]])
+        """Optimizer over the parameters that train, in the groups of `pcclip.optim`."""
+        trained = ((n, p) for n, p in self.named_parameters() if p.requires_grad)
+        optimizer = self.optimizer(parameter_groups(trained))
         if self.lr_scheduler is None:
             return optimizer
         scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": self.lr_interval}

@@ -8,7 +8,7 @@ is a seek.
 from __future__ import annotations
 
 import atexit
-import multiprocessing.util  # registers its exit first, so that ours runs before it
+import multiprocessing.util  # noqa: F401  registers its exit first, so that ours runs before it
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
