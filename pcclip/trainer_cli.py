@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
+from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
 from pcclip.precision import register as register_precision
@@ -68,7 +69,12 @@ class PcclipCLI(LightningCLI):
         settings = self.config[self.subcommand]
         if settings.trainer.logger is True and not settings.trainer.fast_dev_run:
             kwargs["logger"] = TensorBoardLogger(settings.runs, settings.experiment, self._version(settings))
-        kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), Throughput()]
+        own = (
+            [Throughput()]
+            if settings.trainer.enable_progress_bar is False
+            else [Throughput(), StepProgress()]
+        )
+        kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
         return super().instantiate_trainer(**kwargs)
 
     def _version(self, settings: Any) -> str:

@@ -94,7 +94,9 @@ class DifferenceTraining(LightningModule):
     def caption_logit_scale(self) -> float | None:
         """Factor on the similarities that the caption objective learned, to be kept with the model."""
         objective = self.caption_objective
-        return None if objective is None else float(objective.temperature.scale().detach())
+        if objective is None or not objective.temperature.learned:
+            return None
+        return float(objective.temperature.scale().detach())
 
     @property
     def world(self) -> World:

@@ -83,6 +83,16 @@ def test_precomputed_tokens_change_nothing(place, whole):
     assert losses(place / "runs/small/tokens") == pytest.approx(losses(whole), abs=1e-7)
 
 
+def test_without_a_terminal_progress_is_a_few_lines(place, capfd):
+    assert main(fit_words(place, "shown", "--trainer.enable_progress_bar=true")) == 0
+    lines = [
+        line for line in capfd.readouterr().err.splitlines() if line.startswith("step ") and "left" in line
+    ]
+    assert len(lines) == 10
+    assert lines[-1].startswith(f"step {STEPS} of {STEPS}, loss ")
+    assert lines[-1].endswith(", 0:00 left")
+
+
 def test_captions_train_beside_differences(place):
     words = [
         f"--data.captions={place / 'data/pictures/train'}",
