@@ -20,7 +20,7 @@ from torch import Tensor
 from pcclip.callbacks.summary import Measured, Summary
 from pcclip.evaluation.encoders import TowerEncoders
 from pcclip.evaluation.features import FeatureCache
-from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, plot_curve
+from pcclip.evaluation.interpolation import choose_alpha, curve_point, plot_curve
 from pcclip.evaluation.protocol import EvaluationProtocol, evaluate
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.geometry import interpolate
@@ -180,10 +180,11 @@ class EvaluationSuite(Callback):
     def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
         assert self.interpolation is not None
         tuned = {n: p.detach().clone() for n, p in module.tower_weights()}
-        points = []
+        curve = {}
         for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
             with _weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
-                points.append(self._point(alpha, self.measure(module, "validation")))
+                curve[alpha] = list(self.measure(module, "validation").values())
+        points = [curve_point(alpha, results, curve[0.0]) for alpha, results in curve.items()]
         chosen = choose_alpha(points)
         with _weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
             self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
@@ -194,23 +195,8 @@ class EvaluationSuite(Callback):
         figure = plot_curve(points, chosen, folder / "interpolation.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_figure("interpolation", figure, trainer.global_step)
-        curve = {"chosen": chosen, "split": "validation", "points": [vars(p) for p in points]}
-        (folder / "interpolation.json").write_text(json.dumps(curve, indent=1))
-
-    @staticmethod
-    def _point(alpha: float, measured: Measured) -> CurvePoint:
-        """Validation scores at one share of the tuned weights, averaged over sets."""
-        values = measured.values_by_name()
-
-        def mean(prefix: str, *ends: str) -> float:
-            found = [v for n, v in values.items() if n.startswith(prefix) and n.endswith(ends)]
-            return sum(found) / len(found) if found else float("nan")
-
-        return CurvePoint(
-            alpha=alpha,
-            zero_shot=mean("zero_shot/", "/top1"),
-            difference=mean("difference/", "-mean/two_alternative", "-mean-unseen/two_alternative"),
-        )
+        record = {"chosen": chosen, "split": "validation", "points": [vars(p) for p in points]}
+        (folder / "interpolation.json").write_text(json.dumps(record, indent=1))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the loaded weights on the test split and print them."""

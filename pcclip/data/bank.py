@@ -288,7 +288,7 @@ class _Pictures:
     """Whole batches of preprocessed pictures by batch number; an error comes as its text.
 
     A picture record holds one picture, named by its key; a triple of payload `pixels` holds two, named in its
-    JSON, and a picture of many triples counts once.
+    JSON, and counts once: not for every triple, nor where a picture set before them holds it too.
 
     (An exception that crosses a DataLoader's process border arrives wrapped in a traceback.)
     """
@@ -309,7 +309,7 @@ class _Pictures:
                     if side == 0 or key not in seen:
                         places.append((shard, record, side))
                         self.keys.append(key)
-                seen.update(key for side, key in named if side)
+                seen.update(key for _, key in named)
         self.places = np.array(places, np.int32).reshape(-1, 3)
 
     def __getitem__(self, batch: int) -> Tensor | str:

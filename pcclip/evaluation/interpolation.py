@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.statistics import Doubles
+
+_MEANS = ("-mean/two_alternative", "-mean-unseen/two_alternative")
 
 
 @dataclass(frozen=True)
@@ -21,20 +26,63 @@ class CurvePoint:
         alpha: Share of the tuned weights: 0 is the base model, 1 the tuned one.
         zero_shot: Zero-shot top-1, as a fraction; NaN where the sets have no classes.
         difference: Mean two-alternative accuracy over seen and held-out wordings, as a fraction.
+        noise: Standard error of the change of `zero_shot` against the base model, over pictures.
     """
 
     alpha: float
     zero_shot: float
     difference: float
+    noise: float = 0.0
+
+
+def curve_point(alpha: float, measured: Sequence[Results], base: Sequence[Results]) -> CurvePoint:
+    """Validation scores at one share of the tuned weights, averaged over sets.
+
+    Zero-shot counts over all pictures of a set, with the prompts seen and held out; a part of the pictures,
+    such as held-out combinations, does not count again.
+
+    Args:
+        alpha: The share.
+        measured: Results there, one per set.
+        base: The base model's, in the same order.
+    """
+    differences = [
+        value
+        for results in measured
+        for name, value in results.values().items()
+        if name.startswith("difference/") and name.endswith(_MEANS)
+    ]
+    here, before = ([_zero_shot(results) for results in model] for model in (measured, base))
+    changes = [a - b for a, b in zip(here, before, strict=True) if len(a)]
+    noise = math.sqrt(sum(float(c.var(ddof=1)) / len(c) for c in changes)) / len(changes) if changes else 0.0
+    levels = [float(scores.mean()) for scores in here if len(scores)]
+    return CurvePoint(
+        alpha=alpha,
+        zero_shot=sum(levels) / len(levels) if levels else math.nan,
+        difference=sum(differences) / len(differences) if differences else math.nan,
+        noise=noise,
+    )
+
+
+def _zero_shot(results: Results) -> Doubles:
+    """(N,) top-1 of each picture, averaged over the prompts seen and held out; empty without zero-shot."""
+    columns = [
+        results.groups[group].scores[column].astype(np.float64)
+        for name, parts in results.metrics.items()
+        if name.startswith("zero_shot/") and name.endswith("/top1")
+        for group, column in parts
+        if len(results.groups[group].first) == results.pictures
+    ]
+    return np.mean(columns, axis=0) if columns else np.empty(0)
 
 
 def choose_alpha(points: Sequence[CurvePoint]) -> float:
     """The share of the tuned weights to use, from validation scores alone.
 
-    Among the shares whose zero-shot top-1 is not below the base model's, the one with the highest
-    difference accuracy; of equals the smallest, which is the nearest to the base model. The base model is
-    itself among them, so 0 comes out where every other share costs zero-shot accuracy or gains nothing.
-    Without zero-shot scores only the difference accuracy counts.
+    Among the shares whose zero-shot top-1 is not below the base model's by more than one standard error of
+    the (paired) change, the one with the highest difference accuracy; of equals the smallest, which is the
+    nearest to the base model. The base model is itself among them, so 0 comes out where every other share
+    costs zero-shot accuracy or gains nothing. Without zero-shot scores only the difference accuracy counts.
 
     Args:
         points: The curve, with the base model (alpha 0) in it, in any order.
@@ -50,8 +98,10 @@ def choose_alpha(points: Sequence[CurvePoint]) -> float:
             "difference-based classification on the validation split of at least one set"
         )
     allowed = [
-        point for point in points if math.isnan(base.zero_shot) or point.zero_shot >= base.zero_shot
-    ]  # fmt: skip
+        point
+        for point in points
+        if math.isnan(base.zero_shot) or point.zero_shot >= base.zero_shot - point.noise
+    ]
     return max(allowed, key=lambda point: (point.difference, -point.alpha)).alpha
 
 

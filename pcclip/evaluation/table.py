@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import rich
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -116,8 +116,9 @@ def compare(runs: list[str], markdown: str | None = None) -> None:
     for summary in load_summaries(Path(run) for run in runs):
         experiments.setdefault(summary["experiment"], []).append(summary)
     tables = [build_table(summaries) for summaries in experiments.values()]
+    console = Console() if Console().is_terminal else Console(width=160)  # files take whole rows
     for table in tables:
-        rich.print(table.rich())
+        console.print(table.rich())
     if markdown is not None:
         Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
 

@@ -13,7 +13,7 @@ from pcclip.generation.held_out import CATEGORY_TEST, CATEGORY_VALIDATION, DEGRE
 from pcclip.generation.wordings import Form, Frame
 
 _AGAINST = ("compared with", "compared to", "in contrast to", "in comparison with", "relative to", "against")
-_AMONG = ("of the two", "between the two")
+_AMONG = ("of the two", "between the two", "of this pair", "of these two", "among the two")
 _LOOKS = ("is", "looks", "appears", "seems")
 _SHOWS = ("shows", "has", "contains", "holds")
 _JOINED = (" while", " whereas", " but", " and", ",")
@@ -40,6 +40,11 @@ def _predicates() -> Iterator[str]:
     yield from (f"{{one}} that {{{verb}}} {{P}} {{be}} {{X}} and not {{Y}}" for verb in _LOOKS)
     yield from (f"{against} {{F}}, {said}" for against, said in product(_AGAINST, says[:-1]))
     yield from (f"{among}, {said}" for among, said in product(_AMONG, says))
+    yield from (f"{{X}} {among} {{{verb}}} {{P}}" for among, verb in product(_AMONG[::2], _LOOKS))
+    yield from (
+        f"{{one}} {among} that {{{verb}}} {{P}} {{be}} {{X}}" for among, verb in product(_AMONG, _LOOKS)
+    )
+    yield from (f"{said} {among}" for said, among in product(says[:8], _AMONG))
     yield from (f"{said} {against} {{Y}}" for said, against in product(says[:4], ("than", *_AGAINST)))
     for verb, other in product(_LOOKS, _LOOKS):
         yield from (f"{{X}} {{{verb}}} {{P}}{joined} {{Y}} {{{other}_y}} {{Q}}" for joined in _JOINED)
@@ -83,7 +88,14 @@ def _both_sides() -> Iterator[str]:
 
 def _with() -> Iterator[str]:
     having = ("with", "having", "showing", "containing")
-    rests = ("{x} is unlike {y}", "{x} is the one that differs", "{x} stands against {y}")
+    rests = (
+        "{x} is unlike {y}",
+        "{x} is the one that differs",
+        "{x} stands against {y}",
+        "{x} is not like {y}",
+        "{x} stands apart from {y}",
+        "{x} can be told from {y}",
+    )
     yield from (f"{word} {{H}}, {rest}" for word, rest in product(having, rests))
     yield from (f"{{x}} differs from {{y}} in {word} {{H}}" for word in having[1:])
     yield from (f"{{x}} is unlike {{y}} in {word} {{H}}" for word in having[1:])

@@ -19,7 +19,7 @@ from pcclip.generation.wordings import (
 Values = Mapping[str, float | str]
 
 _BARE_SHARE = 0.18
-_COMPOSED_SHARE = 0.65
+_COMPOSED_SHARE = 0.75
 _JOINTS = ("; ", ". ", ", and ")
 _NOTHING = NounPhrase("")
 

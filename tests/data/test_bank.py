@@ -131,6 +131,14 @@ def test_triples_with_pixels_give_the_bank_of_their_pictures(tmp_path):
     assert changed == {"bank.json"}  # it names the shards
 
 
+def test_pictures_of_triples_that_a_picture_set_holds_too_come_once(tmp_path):
+    pictures, triples = write_pictures(tmp_path / "set"), write_triples(tmp_path / "own", pixels=True)
+    build(tmp_path / "pictures", pictures)
+    build(tmp_path / "both", [str(pictures), str(triples)])
+    of_pictures, of_both = contents(tmp_path / "pictures"), contents(tmp_path / "both")
+    assert {name for name in of_pictures if of_pictures[name] != of_both[name]} == {"bank.json"}
+
+
 def test_triples_without_pixels_make_no_bank(tmp_path):
     with pytest.raises(ShardError, match="'t0000': has no picture"):
         build(tmp_path / "bank", write_triples(tmp_path / "set"))

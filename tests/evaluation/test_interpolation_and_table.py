@@ -1,17 +1,61 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, plot_curve
+from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, curve_point, plot_curve
+from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.statistics import Observations
 from pcclip.evaluation.table import COLUMNS, Cell, build_table, compare, load_summaries
 
 NAN = float("nan")
+
+
+def shares_right(right: list[int], pictures: int, two_alternative: float) -> Results:
+    """Results whose first pictures are right by zero-shot, with the prompts seen and held out, and a part."""
+    seen, unseen = (np.array([i < r for i in range(pictures)], np.float32) for r in right)
+    everything = np.arange(pictures)
+    return Results(
+        "s/validation",
+        pictures,
+        {
+            "pictures": Observations(everything, None, {"top1": seen, "top1-unseen": unseen}),
+            "part": Observations(everything[:3], None, {"top1": seen[:3]}),
+            "size": Observations(
+                everything, everything[::-1].copy(), {"x": np.full(pictures, two_alternative, np.float32)}
+            ),
+        },
+        {
+            "zero_shot/s/top1": (("pictures", "top1"),),
+            "zero_shot/s-unseen/top1": (("pictures", "top1-unseen"),),
+            "zero_shot/s-unseen-combinations/top1": (("part", "top1"),),
+            "difference/s-mean/two_alternative": (("size", "x"),),
+            "difference/s-size/two_alternative": (("size", "x"),),
+        },
+    )
+
+
+def test_a_point_counts_whole_sets_and_knows_the_error_of_its_change():
+    base, tuned = shares_right([50, 70], 100, 0.5), shares_right([46, 66], 100, 0.75)
+    point = curve_point(0.5, [tuned], [base])
+    assert (point.zero_shot, point.difference) == pytest.approx((0.56, 0.75))
+    # 8 of 100 pictures change by -1/2: mean -0.04, variance (100 * 0.08 * 0.25 - 100 * 0.04^2) / 99.
+    assert point.noise == pytest.approx(math.sqrt((2 - 0.16) / 99 / 100))
+    assert curve_point(0, [base], [base]).noise == 0
+
+
+def test_a_loss_within_one_standard_error_is_none():
+    base = CurvePoint(0, 0.60, 0.5)
+    assert (
+        choose_alpha([base, CurvePoint(0.5, 0.59, 0.8, noise=0.011), CurvePoint(1, 0.58, 0.9, 0.011)]) == 0.5
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _NAME = re.compile("|".join(rf"(?P<n{number}>\b(?:{names})\b)" for number, names
 # A picture named right after one of these is what the subject is compared with.
 _COMPARAND = re.compile(
     r"\b(?:than|than in|compared with|compared to|in contrast to|relative to|in comparison with|against"
-    r"|unlike|differs from|from|and not)(?: the (?:object|shape|surface|one)s?(?: in)?)? $"
+    r"|unlike|not like|differs from|from|and not)(?: the (?:object|shape|surface|one)s?(?: in)?)? $"
 )
 _NEGATED = re.compile(r"\b(?:not|instead of|rather than)(?: an?)? $")
 
