@@ -179,7 +179,7 @@ def test_all_pairs_and_too_many_pairs(tmp_path: Path) -> None:
     prepare(source, str(tmp_path / "a"), differences(15), progress=False)
     assert 26 <= len(triples(tmp_path / "a" / "triples" / "train")) <= 28
     with pytest.raises(
-        PcclipError, match=r"16 pairs of validation pictures asked for, but 6 pictures make 15"
+        PcclipError, match=r"validation pictures: pairs: 16 pairs asked for, but 6 pictures make 15"
     ):
         prepare(source, str(tmp_path / "b"), differences(16), progress=False)
     assert not (tmp_path / "b" / "CARD.md").exists()
