@@ -48,8 +48,13 @@ def claim(
             )
     else:
         about = {"schema": SCHEMA, "fingerprint": _hash(recipe), "recipe": recipe}
-        if differences is None:
+        if not isinstance(source, Source):
             splits = about["splits"] = [split for split in SPLITS if source.count(split)]
+            if differences is not None and not {"train", "validation"} <= set(splits):
+                raise PcclipError(
+                    f"{source.name}: differences are written for train and validation pictures, but it has "
+                    f"only {' and '.join(splits)} pictures. Set 'train' and 'validation' to other shares."
+                )
         folder.mkdir(parents=True, exist_ok=True)
         write_json(file, about)
     parts = [f"pictures/{split}" for split in splits]
