@@ -61,6 +61,14 @@ def test_neighbours_are_those_of_the_definition_whatever_is_in_memory_at_a_time(
     assert listed(list_neighbours(whole, wanted, 0.9)) == expected(whole, wanted, 0.9)
 
 
+@pytest.mark.parametrize("wanted", [1, 2, 5])
+def test_ties_go_to_the_picture_with_the_smaller_number(tmp_path: Path, wanted: int) -> None:
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=5)), np.float32)
+    np.random.default_rng(wanted).shuffle(corners)
+    whole = read_vectors(write_bank(tmp_path / "bank", corners), [f"k{n}" for n in range(32)])
+    assert listed(list_neighbours(whole, wanted, 0.999)) == expected(whole, wanted, 0.999)
+
+
 @pytest.mark.parametrize("restriction", ["within_class", "across_class"])
 def test_neighbours_within_and_across_classes(tmp_path: Path, vectors: np.ndarray, restriction: str) -> None:
     bank = write_bank(tmp_path / "bank", vectors, "float16")

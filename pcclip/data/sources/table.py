@@ -125,8 +125,7 @@ class Table(ListedPictures):
                     path,
                     sep=self.separator or ("," if kind == ".csv" else "\t"),
                     dtype=str,
-                    keep_default_na=False,  # a caption may be "None" or "NA"
-                    na_filter=False,
+                    na_filter=False,  # a caption may be "None" or "NA"
                     encoding="utf-8",
                 )
             else:

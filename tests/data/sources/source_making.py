@@ -24,6 +24,7 @@ HOSTILE = (
     "NaN",
     'he said ""quoted"", then \'single\', then `ticks`, then a \\ and a comma, a; and a |',
     "\ufeffbyte order mark, zero\u200bwidth, e\u0301 decomposed, separators \u2028 and \x1c and \x85 inside",
+    "\x1ccontrol characters and unusual spaces at both ends\u2028\xa0\x85",
     "=HYPERLINK(1) -- ; DROP TABLE pictures; <script>alert(1)</script>",
 )
 EMPTY = ("", "   ", "\n", "\t \r\n")
