@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, auto_cli
 from pcclip.cli import main
 from pcclip.data.inspect import inspect_shards
 from pcclip.data.prepare import prepare
+from pcclip.data.recipe import recipe_of
 from pcclip.data.records import Picture, Triple
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.data.sources.shapes import Shapes
@@ -183,6 +184,16 @@ def test_all_pairs_and_too_many_pairs(tmp_path: Path) -> None:
     ):
         prepare(source, str(tmp_path / "b"), differences(16), progress=False)
     assert not (tmp_path / "b" / "CARD.md").exists()
+
+
+def test_settings_at_their_default_leave_a_recipe_as_it_was_before_there_were_such() -> None:
+    differences = Differences(PairPlan(8, method="all"), PairPlan(6, 5, direction="both", window=9))
+    recipe = recipe_of(Shapes(), differences, 1000)
+    assert recipe["differences.train"] == {"pictures": 8, "pairs": 0, "method": "all"}
+    assert recipe["differences.validation"] == {
+        **{"pictures": 6, "pairs": 5, "method": "random"},
+        **{"direction": "both", "window": 9},
+    }
 
 
 PREPARED = [file for file in sorted(RECIPES.rglob("*.yaml")) if "pcclip prepare" in file.read_text()]
