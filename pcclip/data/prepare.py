@@ -2,61 +2,105 @@
 
 OUT/pictures/{train,validation,test}/, OUT/triples/{train,validation}/, OUT/evaluation.json, OUT/recipe.json
 and, last, OUT/CARD.md. Every part is whole or absent, so that a run that was stopped goes on at the part that
-is missing.
+is missing. A recipe without differences makes the pictures of the splits that its source has, and the
+evaluation where the source is a whole world.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pcclip.data.card import write_card
-from pcclip.data.files import write_atomically
 from pcclip.data.progress import progress_bar
+from pcclip.data.recipe import SCHEMA, claim, write_json
 from pcclip.data.shards import SET_FILE, ShardIndex, ShardSetWriter, resolve_shards
-from pcclip.data.sources.base import SPLITS, Source, Split
+from pcclip.data.sources.base import SPLITS, CaptionedPictures, DescribedPictures, Source, Split
 from pcclip.data.triples import Differences, Pool, TripleJob
 from pcclip.errors import PcclipError
-from pcclip.generation import wordings
 from pcclip.generation.pairs import PairPlan
 from pcclip.generation.questions import questions
 from pcclip.generation.rules import RuleWriter
 from pcclip.generation.vocabulary import Attribute, Degree
 
-_SCHEMA = 1
-
 
 def prepare(
-    source: Source, out: str, differences: Differences, records_per_shard: int = 1000, progress: bool = True
+    source: CaptionedPictures,
+    out: str,
+    differences: Differences | None = None,
+    records_per_shard: int = 1000,
+    progress: bool = True,
 ) -> None:
     """Makes the data of a recipe: pictures, differences, evaluation.
 
     Args:
         source: Where pictures, captions and attributes come from.
         out: Folder to make; may hold an unfinished run of the same recipe, which is then finished.
-        differences: Which differences to write.
+        differences: Which differences to write by rules, for sources with attributes; null: pictures only.
         records_per_shard: Records per tar file.
         progress: Show progress bars.
 
     Raises:
-        PcclipError: `out` holds the data of another recipe, or the source has too few pictures.
+        PcclipError: `out` holds the data of another recipe, or the source has too few pictures, or no
+            attributes to write differences from.
     """
     start = time.perf_counter()
     folder = Path(out)
-    if not _claim(folder, source, differences, records_per_shard):
+    if differences is not None and not isinstance(source, DescribedPictures):
+        raise PcclipError(
+            f"{source.name}: has no attributes to write differences from. Set 'differences: null' to make "
+            "its pictures only; a language model can write their differences."
+        )
+    parts = claim(folder, source, differences, records_per_shard)
+    if not any(_missing(folder / part) for part in parts):
         print(f"{folder}: already made by this recipe; delete the folder to make it again")
         return
     for split in SPLITS:
-        part = folder / "pictures" / split
-        if _missing(part):
-            _write_pictures(part, source, split, records_per_shard, progress)
-    attributes = _with_margins(source.attributes(), folder / "pictures" / "train")
+        part = f"pictures/{split}"
+        if part in parts and _missing(folder / part):
+            _write_pictures(folder / part, source, split, records_per_shard, progress)
+    attributes: tuple[Attribute, ...] = ()
+    if isinstance(source, DescribedPictures):
+        attributes = _with_margins(source.attributes(), folder / "pictures" / "train")
+        if differences is not None:
+            _write_triples(folder, source, attributes, differences, records_per_shard, progress)
+    if isinstance(source, Source):
+        write_json(folder / "evaluation.json", _evaluation(source, attributes))
+    write_card(folder, source, attributes, [part for part in parts if "/" in part])
+    print(f"{folder}: made in {time.perf_counter() - start:.0f} s; see {folder / 'CARD.md'}")
+
+
+def _missing(part: Path) -> bool:
+    return not (part if part.suffix else part / SET_FILE).exists()
+
+
+def _write_pictures(
+    part: Path, source: CaptionedPictures, split: Split, records_per_shard: int, progress: bool
+) -> None:
+    card: dict[str, Any] = {"source": source.name, "split": split, "licence": source.licence}
+    total = source.count(split)  # before the bar: it may have a bar, or a warning, of its own
+    if skipped := source.skipped():
+        card["skipped"] = skipped
+    with progress_bar(progress) as bar, ShardSetWriter(part, "pictures", records_per_shard, card) as writer:
+        task = bar.add_task(f"{source.name}: {split} pictures", total=total)
+        for picture in source.pictures(split):
+            writer.write_picture(picture)
+            bar.advance(task)
+
+
+def _write_triples(
+    folder: Path,
+    source: DescribedPictures,
+    attributes: tuple[Attribute, ...],
+    differences: Differences,
+    records_per_shard: int,
+    progress: bool,
+) -> None:
     writer = RuleWriter(
         attributes,
         source.references(),
@@ -74,75 +118,6 @@ def prepare(
             pool = Pool(folder / "pictures" / split, plan, differences.seed)
             job = TripleJob(source.name, split, plan, differences, writer)
             job.run(part, pool, records_per_shard, progress)
-    _write_json(folder / "evaluation.json", _evaluation(source, attributes))
-    write_card(folder, source, attributes)
-    print(f"{folder}: made in {time.perf_counter() - start:.0f} s; see {folder / 'CARD.md'}")
-
-
-def recipe_of(source: Source, differences: Differences, records_per_shard: int) -> dict[str, Any]:
-    """The resolved recipe, with a hash of every word and template that it draws on.
-
-    Places (where files lie) are left out: the same data in another folder is the same data.
-    """
-    fields = {name: value for name, value in asdict(source).items() if name not in source.places}
-    material = {
-        "source": source.material(),
-        "attributes": [asdict(attribute) for attribute in source.attributes()],
-        "references": [asdict(names) for names in source.references()],
-        "frames": [
-            [asdict(frame) for frame in frames]
-            for frames in (wordings.DEGREE_TRAINING, wordings.CATEGORY_TRAINING)
-        ],
-        "lists": wordings.LIST_TRAINING,
-        "questions": questions(source.attributes()),
-    }
-    return {
-        "source": f"{type(source).__module__}.{type(source).__qualname__}",
-        **{f"source.{name}": value for name, value in fields.items()},
-        **{f"differences.{name}": value for name, value in asdict(differences).items()},
-        "records_per_shard": records_per_shard,
-        "words": _hash(material),
-    }
-
-
-def _claim(folder: Path, source: Source, differences: Differences, records_per_shard: int) -> bool:
-    """Notes the recipe in the folder; False where all of it has been made already."""
-    recipe = json.loads(json.dumps(recipe_of(source, differences, records_per_shard)))
-    file = folder / "recipe.json"
-    if file.exists():
-        try:
-            made = dict(json.loads(file.read_bytes())["recipe"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise PcclipError(
-                f"{file}: cannot be read ({error}). Delete {folder} and prepare again."
-            ) from error
-        names = [name for name in recipe | made if recipe.get(name) != made.get(name)]
-        if names:
-            told = "; ".join(f"{name}: {made.get(name)!r} there, {recipe.get(name)!r} now" for name in names)
-            raise PcclipError(
-                f"{folder}: holds data of another recipe (fingerprint {_hash(made)}, this one has "
-                f"{_hash(recipe)}): {told}. Give another 'out', or delete the folder."
-            )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(file, {"schema": _SCHEMA, "fingerprint": _hash(recipe), "recipe": recipe})
-    parts = [folder / "pictures" / split for split in SPLITS]
-    parts += [folder / "triples" / split for split in SPLITS[:2]]
-    files = (folder / "evaluation.json", folder / "CARD.md")
-    return any(_missing(part) for part in parts) or not all(f.exists() for f in files)
-
-
-def _missing(part: Path) -> bool:
-    return not (part / SET_FILE).exists()
-
-
-def _write_pictures(part: Path, source: Source, split: Split, records_per_shard: int, progress: bool) -> None:
-    card = {"source": source.name, "split": split, "licence": source.licence}
-    with progress_bar(progress) as bar, ShardSetWriter(part, "pictures", records_per_shard, card) as writer:
-        task = bar.add_task(f"{source.name}: {split} pictures", total=source.count(split))
-        for picture in source.pictures(split):
-            writer.write_picture(picture)
-            bar.advance(task)
 
 
 def _with_margins(attributes: tuple[Attribute, ...], folder: Path) -> tuple[Attribute, ...]:
@@ -167,7 +142,7 @@ def _with_margins(attributes: tuple[Attribute, ...], folder: Path) -> tuple[Attr
 
 def _evaluation(source: Source, attributes: tuple[Attribute, ...]) -> dict[str, Any]:
     return {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "name": source.name,
         "classes": source.classes(),
         "prompts": source.prompts(),
@@ -175,11 +150,3 @@ def _evaluation(source: Source, attributes: tuple[Attribute, ...]) -> dict[str, 
         "splits": {"validation": "pictures/validation", "test": "pictures/test"},
         **source.notes(),
     }
-
-
-def _write_json(file: Path, value: dict[str, Any]) -> None:
-    write_atomically(file, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

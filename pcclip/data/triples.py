@@ -15,7 +15,7 @@ from pcclip.data.records import Picture, Triple
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from pcclip.data.sources.base import Split
 from pcclip.errors import PcclipError
-from pcclip.generation.pairs import PairPlan, draw_pairs, draw_pool
+from pcclip.generation.pairs import PairPlan, Pairs, draw_pool, make_pairs
 from pcclip.generation.rules import RuleWriter
 
 
@@ -50,7 +50,7 @@ class Differences:
 class Pool:
     """The pictures of a split that take part in pairs, read from their shards.
 
-    Attributes and digests are held in memory; image bytes are read when they are asked for.
+    Classes, attributes and digests are held in memory; image bytes are read when they are asked for.
 
     Args:
         folder: A finished picture set.
@@ -67,10 +67,12 @@ class Pool:
         }
         self.keys = draw_pool(list(self._where), plan, seed)
         self.attributes: dict[str, dict[str, float | str]] = {}
+        self.classes: dict[str, str | None] = {}
         self.digests: dict[str, bytes] = {}
         for key in self.keys:
             picture = self.picture(key)
             self.attributes[key] = picture.attributes
+            self.classes[key] = picture.class_name
             self.digests[key] = hashlib.blake2b(picture.image, digest_size=16).digest()
 
     def picture(self, key: str) -> Picture:
@@ -111,13 +113,11 @@ class TripleJob:
         Raises:
             PcclipError: The pool makes fewer pairs than the plan asks for.
         """
-        possible = len(pool.keys) * (len(pool.keys) - 1) // 2
-        wanted = possible if self.plan.method == "all" else self.plan.pairs
-        if wanted > possible:
-            raise PcclipError(
-                f"pairs: {wanted} pairs of {self.split} pictures asked for, but {len(pool.keys)} pictures "
-                f"make {possible}. Lower 'pairs' or raise 'pictures'."
-            )
+        try:
+            pairs = make_pairs(pool.keys, self.plan, self.differences.seed, pool.classes)
+        except PcclipError as error:
+            raise PcclipError(f"{self.split} pictures: {error}") from error
+        wanted = len(pairs)
         card: dict[str, Any] = {"writer": "rules", "split": self.split, "pictures": len(pool.keys)}
         written = 0
         with (
@@ -125,7 +125,7 @@ class TripleJob:
             ShardSetWriter(part, "triples", records_per_shard, card) as writer,
         ):
             task = bar.add_task(f"{self.name}: {self.split} differences", total=wanted)
-            for triple in itertools.islice(self.triples(pool), wanted):
+            for triple in itertools.islice(self.triples(pool, pairs.everything()), wanted):
                 if self.differences.payload == "pixels":
                     image1, image2 = pool.picture(triple.image1), pool.picture(triple.image2)
                     writer.write_triple(triple, image1.image, image2.image, image1.extension)
@@ -133,17 +133,17 @@ class TripleJob:
                     writer.write_triple(triple)
                 written += 1
                 bar.advance(task)
-            if self.plan.method == "random" and written < wanted:
+            if self.plan.pairs and written < wanted:
                 raise PcclipError(
                     f"pairs: only {written} of {wanted} pairs of {self.split} pictures could be written "
                     f"({dict(self.rejected)}). Raise 'pictures' or lower 'pairs'."
                 )
             writer.card["rejected"] = dict(self.rejected)
 
-    def triples(self, pool: Pool) -> Iterator[Triple]:
+    def triples(self, pool: Pool, pairs: Pairs) -> Iterator[Triple]:
         """Yields triples until the pairs run out, and counts the pairs that make none."""
         number = 0
-        for image1, image2 in draw_pairs(pool.keys, self.differences.seed):
+        for image1, image2 in pairs:
             written = self.writer.write(
                 f"{image1}/{image2}", pool.attributes[image1], pool.attributes[image2]
             )

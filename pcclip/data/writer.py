@@ -28,7 +28,7 @@ from pcclip.data.records import (
 from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet
 from pcclip.errors import PcclipError
 
-_MARKER = ".pcclip-writing"
+MARKER = ".pcclip-writing"
 _LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json\.\w+\.tmp")
 
 
@@ -118,7 +118,7 @@ class ShardSetWriter:
             records = sum(shard.records for shard in self._shards)
             summary = ShardSet(self.kind, self.payload, records, tuple(self._shards), self.card)
             write_atomically(self.folder / SET_FILE, summary.to_json())
-            (self.folder / _MARKER).unlink(missing_ok=True)
+            (self.folder / MARKER).unlink(missing_ok=True)
         finally:
             os.close(self._lock)
 
@@ -146,7 +146,7 @@ class ShardSetWriter:
                 f"{self.folder}: holds a finished set already. Delete the folder to write it again, or "
                 "choose another."
             )
-        marker = self.folder / _MARKER
+        marker = self.folder / MARKER
         # Only a folder that carries our marker is cleared: shards of another origin may have the same names.
         if not marker.exists() and (foreign := sorted(self.folder.glob("*.tar"))):
             raise PcclipError(

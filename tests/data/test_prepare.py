@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, auto_cli
 from pcclip.cli import main
 from pcclip.data.inspect import inspect_shards
 from pcclip.data.prepare import prepare
+from pcclip.data.recipe import recipe_of
 from pcclip.data.records import Picture, Triple
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.data.sources.shapes import Shapes
@@ -179,21 +180,58 @@ def test_all_pairs_and_too_many_pairs(tmp_path: Path) -> None:
     prepare(source, str(tmp_path / "a"), differences(15), progress=False)
     assert 26 <= len(triples(tmp_path / "a" / "triples" / "train")) <= 28
     with pytest.raises(
-        PcclipError, match=r"16 pairs of validation pictures asked for, but 6 pictures make 15"
+        PcclipError, match=r"validation pictures: pairs: 16 pairs asked for, but 6 pictures make 15"
     ):
         prepare(source, str(tmp_path / "b"), differences(16), progress=False)
     assert not (tmp_path / "b" / "CARD.md").exists()
 
 
-@pytest.mark.parametrize(
-    "recipe", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
-)
+def test_settings_at_their_default_leave_a_recipe_as_it_was_before_there_were_such() -> None:
+    differences = Differences(PairPlan(8, method="all"), PairPlan(6, 5, direction="both", window=9))
+    recipe = recipe_of(Shapes(), differences, 1000)
+    assert recipe["differences.train"] == {"pictures": 8, "pairs": 0, "method": "all"}
+    assert recipe["differences.validation"] == {
+        **{"pictures": 6, "pairs": 5, "method": "random"},
+        **{"direction": "both", "window": 9},
+    }
+
+
+PREPARED = [file for file in sorted(RECIPES.rglob("*.yaml")) if "pcclip prepare" in file.read_text()]
+
+
+def test_there_are_recipes_for_the_shipped_sources() -> None:
+    assert {file.parent.name for file in PREPARED} >= {"shapes", "eurosat", "coco", "cub"}
+
+
+@pytest.mark.parametrize("recipe", PREPARED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_shipped_recipe_parses(recipe: Path) -> None:
     parser = ArgumentParser()
     parser.add_argument("--config", action="config")
     parser.add_function_arguments(prepare)
-    base = {"shapes": "demo.yaml", "eurosat": "measures.yaml"}[recipe.parent.name]
+    base = {"shapes": "demo.yaml", "eurosat": "measures.yaml"}.get(recipe.parent.name, "pictures.yaml")
     configs = dict.fromkeys([str(recipe.parent / base), str(recipe)])
     parsed = parser.parse_args([word for config in configs for word in ("--config", config)])
     assert parsed.source.class_path.startswith(f"pcclip.data.sources.{recipe.parent.name}.")
     assert parsed.out.startswith("data/")
+
+
+def test_a_world_without_differences_still_has_its_evaluation(made: Path, tmp_path: Path) -> None:
+    run(tmp_path / "a", "--differences", "null")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        *("CARD.md", "evaluation.json", "pictures", "recipe.json")
+    ]
+    ours, theirs = files(tmp_path / "a"), files(made)
+    for name, data in ours.items():
+        assert name in ("CARD.md", "recipe.json") or theirs[name] == data, name
+    with pytest.raises(PcclipError, match=r"differences\.train: None there"):
+        run(tmp_path / "a")
+
+
+def test_keys_of_a_world_give_its_pictures() -> None:
+    source = Shapes(train=9, validation=3, test=3)
+    for split in ("train", "validation", "test"):
+        for picture in source.pictures(split):
+            assert source.image(picture.key) == picture.image
+    for key in ("shapes-train-000009", "shapes-dev-000001", "000001", "shapes-train-x"):
+        with pytest.raises(PcclipError, match=f"there is no picture '{key}'"):
+            source.image(key)

@@ -45,6 +45,10 @@ def test_a_pool_has_no_picture_twice_and_says_when_it_is_too_small() -> None:
         ({"pictures": 1, "pairs": 3}, "2 or more"),
         ({"pictures": 9}, "needs 'pairs'"),
         ({"pictures": 9, "pairs": 4, "method": "all"}, "leave 'pairs' at 0"),
+        ({"pictures": 9, "pairs": -4}, "'pairs' is 0 or more"),
+        ({"pictures": 9, "method": "neighbours"}, "needs 'bank'"),
+        ({"pictures": 9, "pairs": 4, "bank": "x"}, "'bank' is for method 'neighbours'"),
+        ({"pictures": 9, "pairs": 4, "window": 0}, "'window' are 1 or more"),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(plan: dict, message: str) -> None:

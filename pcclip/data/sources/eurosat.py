@@ -157,6 +157,18 @@ class EuroSAT(Source):
                 key, image, "jpg", captions[0], cover, attributes | {"cover": cover}, tuple(captions)
             )
 
+    def image(self, key: str) -> bytes:
+        """Reads one photo."""
+        folder = key.rpartition("_")[0]
+        name = f"{key}.jpg"
+        if folder not in COVERS or name not in self._names[folder]:
+            raise PcclipError(f"{self._photos.place}: has no photo {key!r}. Is it a key of another set?")
+        return self._photos.read(folder, name)
+
+    @cached_property
+    def _names(self) -> dict[str, frozenset[str]]:
+        return {folder: frozenset(self._photos.names(folder)) for folder in COVERS}
+
     @cached_property
     def _photos(self) -> Photos:
         return find_photos(Path(self.root), self.download)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcclip.data.records import Picture
-from pcclip.data.sources.base import Source, Split
+from pcclip.data.sources.base import SPLITS, Source, Split
 from pcclip.data.sources.shapes_captions import TEMPLATES, caption
 from pcclip.data.sources.shapes_drawing import BACKGROUNDS, COLOURS, KINDS, SIDE, Scene, draw, layout
 from pcclip.errors import PcclipError
@@ -127,6 +127,15 @@ class Shapes(Source):
         """Draws the pictures of a split; each depends on the seed and its own key only."""
         for number in range(self.count(split)):
             yield self.picture(split, f"shapes-{split}-{number:06d}")
+
+    def image(self, key: str) -> bytes:
+        """Draws the picture of a key."""
+        world, _, rest = key.partition("-")
+        name, _, number = rest.partition("-")
+        split = next((split for split in SPLITS if split == name), None)
+        if world != self.name or split is None or not number.isdigit() or int(number) >= self.count(split):
+            raise PcclipError(f"shapes: there is no picture {key!r}. Is it a key of another set?")
+        return self.picture(split, key).image
 
     def picture(self, split: Split, key: str) -> Picture:
         """Draws one picture."""

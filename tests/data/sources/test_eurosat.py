@@ -70,6 +70,14 @@ def test_splits_are_disjoint_stratified_and_the_same_from_folder_and_zip(folder:
     other = EuroSAT(str(folder), seed=1)
     assert {p.key for p in other.pictures("test")} != {p.key for p in made["test"]}
     photo = folder / "eurosat" / "2750" / "Forest" / "Forest_1.jpg"
+    assert (
+        EuroSAT(str(folder)).image("Forest_1")
+        == EuroSAT(str(archive)).image("Forest_1")
+        == photo.read_bytes()
+    )
+    for key in ("Forest_21", "Wood_1", "Forest"):
+        with pytest.raises(PcclipError, match=f"has no photo '{key}'"):
+            EuroSAT(str(archive)).image(key)
     assert photo.read_bytes() in {p.image for pictures in made.values() for p in pictures}
 
 
@@ -129,6 +137,10 @@ def test_the_real_photos(real_data: Path) -> None:
     assert [whole.count(split) for split in ("train", "validation", "test")] == [16200, 4050, 6750]
     part = EuroSAT(str(real_data), per_class=20)
     pictures = list(part.pictures("train"))
+    texts = list(part.texts("train"))
+    assert [t.image for t in texts] == [b""] * 120
+    assert [(t.key, t.captions) for t in texts] == [(p.key, p.captions) for p in pictures]
+    assert whole.image(pictures[0].key) == pictures[0].image
     assert len(pictures) == 120
     means = {
         cover: np.mean(

@@ -1,0 +1,46 @@
+"""Splits by share: where a picture goes depends on the seed and its key alone, not on the other pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pcclip.data.sources.base import CaptionedPictures, Split
+from pcclip.errors import PcclipError
+
+
+@dataclass(kw_only=True)
+class SharedOut(CaptionedPictures):
+    """Captioned pictures that are shared out to splits.
+
+    Args:
+        train: Share of the pictures in the train split.
+        validation: Share in the validation split; the rest is the test split.
+        seed: Decides which.
+    """
+
+    train: float = 0.9
+    validation: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses shares that are none."""
+        shares = (self.train, self.validation)
+        if min(shares) < 0 or sum(shares) <= 0 or sum(shares) > 1 + 1e-9:
+            raise PcclipError(
+                f"{self.name}: 'train' ({self.train}) and 'validation' ({self.validation}) are shares from 0 "
+                "to 1, together at most 1; what they leave is the test split."
+            )
+
+    def split_of(self, key: str, test: bool = True) -> Split:
+        """The split of a picture.
+
+        Args:
+            key: Of the picture.
+            test: False where the test split is given: train and validation share what is left.
+        """
+        text = f"split/{self.seed}/{key}".encode("utf-8", "surrogateescape")
+        both = self.train + self.validation
+        place = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "little") / 2**48
+        place *= 1 if test and both < 1 else both
+        return "train" if place < self.train else "validation" if place < both else "test"
