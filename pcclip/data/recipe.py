@@ -12,7 +12,7 @@ from pcclip.data.files import write_atomically
 from pcclip.data.sources.base import SPLITS, CaptionedPictures, DescribedPictures, Source
 from pcclip.data.triples import Differences
 from pcclip.errors import PcclipError
-from pcclip.generation import wordings
+from pcclip.generation import rules
 from pcclip.generation.pairs import PairPlan
 from pcclip.generation.questions import questions
 
@@ -80,11 +80,7 @@ def recipe_of(
         material |= {
             "attributes": [asdict(attribute) for attribute in source.attributes()],
             "references": [asdict(names) for names in source.references()],
-            "frames": [
-                [asdict(frame) for frame in frames]
-                for frames in (wordings.DEGREE_TRAINING, wordings.CATEGORY_TRAINING)
-            ],
-            "lists": wordings.LIST_TRAINING,
+            "rules": rules.material(),
             "questions": questions(source.attributes()),
         }
     return {

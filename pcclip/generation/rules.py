@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pcclip.generation.clauses import Named, fill_category, fill_degree, shown_phrase
 from pcclip.generation.compositions import CATEGORY_COMPOSED, DEGREE_COMPOSED
@@ -22,6 +23,16 @@ _BARE_SHARE = 0.18
 _COMPOSED_SHARE = 0.75
 _JOINTS = ("; ", ". ", ", and ")
 _NOTHING = NounPhrase("")
+
+
+def material() -> dict[str, Any]:
+    """What decides the texts besides a writer's settings, for the fingerprint of a recipe."""
+    frames = (*DEGREE_TRAINING, *DEGREE_COMPOSED, *CATEGORY_TRAINING, *CATEGORY_COMPOSED)
+    return {
+        "frames": [asdict(frame) for frame in frames],
+        "lists": LIST_TRAINING,
+        "shares": {"bare": _BARE_SHARE, "composed": _COMPOSED_SHARE},
+    }
 
 
 @dataclass(frozen=True)
