@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing.util  # noqa: F401  registers its exit first, so that ours runs before it
+import os
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
@@ -205,8 +206,17 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _leave_sigterm_to_the_trainer(worker: int) -> None:
-    # Schedulers signal all processes of a job; a worker that died of it would stop the trainer unsaved.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Schedulers signal all processes of a job; a worker that died of it would stop the trainer unsaved."""
+
+    def heard_again(*_: Any) -> None:
+        os._exit(0)  # torch takes another status for a failure, and raises it amidst the trainer's saving
+
+    def heard(*_: Any) -> None:
+        # A loader that is collected in a reference cycle, and Python's exit, end workers by this signal only:
+        # were it always ignored, the process would wait for them forever.
+        signal.signal(signal.SIGTERM, heard_again)
+
+    signal.signal(signal.SIGTERM, heard)
 
 
 _WITH_WORKERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()
@@ -214,13 +224,9 @@ _WITH_WORKERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()
 
 @atexit.register
 def _end_workers() -> None:
-    # Python's own exit ends children by SIGTERM, which these ignore, and would then wait for them forever.
+    # Before Python's own exit, which waits for children that it could end by one signal only.
     for loader in list(_WITH_WORKERS):
-        if (iterator := loader._iterator) is not None:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
-            for worker in iterator._workers:  # type: ignore[attr-defined]
-                if worker.is_alive():
-                    worker.kill()
+        loader.close()
 
 
 class BatchLoader(DataLoader[Any]):
@@ -259,8 +265,18 @@ class BatchLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, Failure):
+                self.close()
                 raise batch.error
             yield batch
+
+    def close(self) -> None:
+        """Ends the workers; the next iteration starts new ones."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in iterator._workers:  # type: ignore[attr-defined]
+                if worker.is_alive():
+                    worker.kill()
 
 
 class ResumableLoader(BatchLoader):

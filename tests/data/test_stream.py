@@ -239,10 +239,18 @@ if __name__ == "__main__":
     loader = ResumableLoader(Batches(), 100, {"global_batch": 1}, 2, sys.argv[1])
     batches = iter(loader)
     print(next(batches))
+    if sys.argv[2] == "cycle":  # collected there, the loader cannot tell its workers any more
+        import gc
+        cycle = [loader, batches]
+        cycle.append(cycle)
+        del loader, batches, cycle
+        gc.collect()
 """
 
 
-@pytest.mark.parametrize(("method", "state"), [("fork", "idle"), ("spawn", "idle"), ("fork", "stuck")])
+@pytest.mark.parametrize(
+    ("method", "state"), [("fork", "idle"), ("spawn", "idle"), ("fork", "stuck"), ("fork", "cycle")]
+)
 def test_a_process_that_leaves_its_loader_open_still_ends(tmp_path, method, state):
     script = tmp_path / "script.py"
     script.write_text(_LEFT_OPEN)
