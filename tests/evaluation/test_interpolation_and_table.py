@@ -51,7 +51,7 @@ def test_a_point_counts_whole_sets_and_knows_the_error_of_its_change():
     assert curve_point(0, [base], [base]).noise == 0
 
 
-def test_a_loss_within_one_standard_error_is_none():
+def test_a_loss_that_is_not_significant_is_none():
     base = CurvePoint(0, 0.60, 0.5)
     assert (
         choose_alpha([base, CurvePoint(0.5, 0.59, 0.8, noise=0.011), CurvePoint(1, 0.58, 0.9, 0.011)]) == 0.5
