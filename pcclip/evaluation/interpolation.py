@@ -15,6 +15,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Doubles
 
+_TWO_SIDED = 1.96  # standard errors on either side of a 95 % interval
 _MEANS = ("-mean/two_alternative", "-mean-unseen/two_alternative")
 
 
@@ -79,10 +80,11 @@ def _zero_shot(results: Results) -> Doubles:
 def choose_alpha(points: Sequence[CurvePoint]) -> float:
     """The share of the tuned weights to use, from validation scores alone.
 
-    Among the shares whose zero-shot top-1 is not below the base model's by more than one standard error of
-    the (paired) change, the one with the highest difference accuracy; of equals the smallest, which is the
-    nearest to the base model. The base model is itself among them, so 0 comes out where every other share
-    costs zero-shot accuracy or gains nothing. Without zero-shot scores only the difference accuracy counts.
+    Among the shares whose zero-shot top-1 is not significantly below the base model's (the 95 % interval of
+    the paired change holds zero), the one with the highest difference accuracy; of equals the smallest, which
+    is the nearest to the base model. The base model is itself among them, so 0 comes out where every other
+    share costs zero-shot accuracy or gains nothing. Without zero-shot scores only the difference accuracy
+    counts.
 
     Args:
         points: The curve, with the base model (alpha 0) in it, in any order.
@@ -100,7 +102,7 @@ def choose_alpha(points: Sequence[CurvePoint]) -> float:
     allowed = [
         point
         for point in points
-        if math.isnan(base.zero_shot) or point.zero_shot >= base.zero_shot - point.noise
+        if math.isnan(base.zero_shot) or point.zero_shot >= base.zero_shot - _TWO_SIDED * point.noise
     ]
     return max(allowed, key=lambda point: (point.difference, -point.alpha)).alpha
 

@@ -6,10 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonargparse import ArgumentParser, auto_cli
 
 from pcclip.cli import main
+from pcclip.data.bank_files import BankWriter
 from pcclip.data.inspect import inspect_shards
 from pcclip.data.prepare import prepare
 from pcclip.data.recipe import recipe_of
@@ -18,7 +20,8 @@ from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.data.sources.shapes import Shapes
 from pcclip.data.triples import Differences
 from pcclip.errors import PcclipError
-from pcclip.generation.pairs import PairPlan
+from pcclip.generation.neighbours import list_neighbours, read_vectors
+from pcclip.generation.pairs import PairPlan, draw_pool
 
 RECIPES = Path(__file__).parents[2] / "data_recipes"
 SHAPES = [
@@ -184,6 +187,22 @@ def test_all_pairs_and_too_many_pairs(tmp_path: Path) -> None:
     ):
         prepare(source, str(tmp_path / "b"), differences(16), progress=False)
     assert not (tmp_path / "b" / "CARD.md").exists()
+
+
+def test_differences_of_hard_pairs_grouped_and_in_both_directions(made: Path, tmp_path: Path) -> None:
+    known = pictures(made / "pictures" / "train")
+    with BankWriter(tmp_path / "bank", list(known), 8, "test") as bank:
+        bank.append(np.random.default_rng(0).standard_normal((len(known), 8)))
+    plan = {"pictures": 80, "pairs": 50, "method": "neighbours", "bank": str(tmp_path / "bank")}
+    plan |= {"neighbours": 2, "direction": "both", "order": "grouped"}
+    run(tmp_path / "out", "--differences.train", json.dumps(plan), "--differences.payload", "keys")
+    written = [(t.image1, t.image2) for t in triples(tmp_path / "out" / "triples" / "train")]
+    assert len(written) == len(set(written)) == 100
+    assert len(set(map(frozenset, written))) in (50, 51)
+    pool = draw_pool(list(known), PairPlan(80, 1), 0)
+    whole = read_vectors(tmp_path / "bank", pool)
+    near = {frozenset(pool[at] for at in pair) for pair in list_neighbours(whole, 2, 0.999).tolist()}
+    assert set(map(frozenset, written)) <= near
 
 
 def test_settings_at_their_default_leave_a_recipe_as_it_was_before_there_were_such() -> None:

@@ -51,11 +51,9 @@ def test_a_point_counts_whole_sets_and_knows_the_error_of_its_change():
     assert curve_point(0, [base], [base]).noise == 0
 
 
-def test_a_loss_within_one_standard_error_is_none():
-    base = CurvePoint(0, 0.60, 0.5)
-    assert (
-        choose_alpha([base, CurvePoint(0.5, 0.59, 0.8, noise=0.011), CurvePoint(1, 0.58, 0.9, 0.011)]) == 0.5
-    )
+def test_a_loss_that_is_not_significant_is_none():
+    points = [(0, 0.60, 0.5), (0.5, 0.58, 0.8, 0.0105), (1, 0.57, 0.9, 0.015)]
+    assert choose_alpha([CurvePoint(*point) for point in points]) == 0.5
 
 
 @pytest.mark.parametrize(
