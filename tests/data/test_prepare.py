@@ -188,7 +188,7 @@ def test_all_pairs_and_too_many_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "recipe",
     sorted(path for path in RECIPES.rglob("*.yaml") if "\nsource:" in "\n" + path.read_text()),
-    ids=lambda path: f"{path.parent.name}-{path.stem}"
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_every_shipped_recipe_parses(recipe: Path) -> None:
     parser = ArgumentParser()
