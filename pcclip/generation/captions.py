@@ -26,6 +26,7 @@ def clean_caption(text: str, limit: int) -> tuple[str, tuple[str, ...]]:
         The text, and what was done to it: of "control characters", "marks pulled apart", "shortened".
     """
     done: list[str] = []
+    text = text.strip()
     if not _PLAIN.fullmatch(text):
         kept = "".join(map(_safe, text))
         if kept != text:

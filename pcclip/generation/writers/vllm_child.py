@@ -34,7 +34,11 @@ class Engine:
 
     def __init__(self, options: dict[str, Any], chat: dict[str, Any]) -> None:
         from vllm import LLM  # type: ignore[import-not-found]
+        from vllm.platforms import current_platform  # type: ignore[import-not-found]
 
+        if current_platform.is_cpu():
+            # For a prompt in chunks vLLM rewinds the row's random generator; a CPU's cannot: the engine dies.
+            options = {"enable_chunked_prefill": False} | options
         self._llm = LLM(**options)
         self._chat = chat
         self._numbers: dict[str, int] = {}
@@ -83,10 +87,10 @@ class Engine:
         from vllm.sampling_params import StructuredOutputsParams  # type: ignore[import-not-found]
 
         settings = dict(request["sampling"])
-        settings |= settings.pop("extra", {})
+        settings |= settings.pop("extra", {}) | {"seed": request["seed"]}
         if request["schema"] is not None:
             settings["structured_outputs"] = StructuredOutputsParams(json=request["schema"])
-        return SamplingParams(seed=request["seed"], **settings)
+        return SamplingParams(**settings)
 
 
 def serve(connection: Connection, options: dict[str, Any], chat: dict[str, Any]) -> None:
