@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from pcclip.generation.prompts import PromptTemplate
 from pcclip.generation.rows import Described, Row
 from pcclip.generation.writers.base import Answer
 
@@ -29,6 +30,9 @@ class Check(Described, ABC):
     It sees rows in any order and some of them twice (after a stop), so it must not remember rows.
     """
 
+    def begin(self, prompt: PromptTemplate | None) -> None:
+        """Told once, before all answers, how rows are asked: for checks that know an echo of the prompt."""
+
     @abstractmethod
     def __call__(self, answer: Answer, row: Row) -> Verdict:
         """Judges an answer.
@@ -37,3 +41,15 @@ class Check(Described, ABC):
             answer: `text` is never empty, and already taken out of the JSON where JSON was asked for.
             row: What was asked about.
         """
+
+
+class Repeats(Described, ABC):
+    """Finds texts that repeat earlier ones; a dataclass, whose fields a recipe sets.
+
+    It is asked once for every accepted text, in the order of the rows, when shards are made: so what it
+    remembers does not depend on stops or on the order of answers.
+    """
+
+    @abstractmethod
+    def __call__(self, text: str) -> str | None:
+        """Returns None for a new text, which it remembers, or the reason why it is rejected."""

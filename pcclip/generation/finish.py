@@ -11,6 +11,7 @@ from pcclip.data.files import write_atomically
 from pcclip.data.records import Payload, ShardError, Triple
 from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, ShardSetWriter, resolve_shards
 from pcclip.errors import PcclipError
+from pcclip.generation.checks import Repeats
 from pcclip.generation.manifest import Manifest, Record
 from pcclip.generation.prompts import PromptTemplate
 from pcclip.generation.rows import Row, RowSource
@@ -33,6 +34,7 @@ class Finish:
         sampling: How it sampled.
         payload: `keys`: a triple names its pictures; `pixels`: it carries them.
         records_per_shard: Records per tar file.
+        repeats: Rejects texts that repeat earlier ones.
     """
 
     manifest: Manifest
@@ -42,6 +44,7 @@ class Finish:
     sampling: Sampling
     payload: Payload = "keys"
     records_per_shard: int = 1000
+    repeats: Repeats | None = None
 
     def is_done(self) -> bool:
         """Whether shards and card are there already."""
@@ -84,6 +87,9 @@ class Finish:
             self.manifest.folder / TRIPLES, "triples", self.records_per_shard, card
         ) as shards:
             for record, row in self._accepted():
+                if self.repeats is not None and (why := self.repeats(record["difference"])) is not None:
+                    rejected[why] += 1
+                    continue
                 triple = self._triple(record, origin)
                 try:
                     if row is None:

@@ -81,6 +81,8 @@ class WriteJob:
         self.chunk_rows, self.error_limit, self.ordered = chunk_rows, error_limit, ordered
         self.retry_errors = retry_errors
         self._schema = prompt.json_schema() if prompt else None
+        if check is not None:
+            check.begin(prompt)
         self._open: dict[int, _Chunk] = {}
         self._stop: int | None = None
         done = sum(entry.rows - self._to_retry(chunk) for chunk, entry in manifest.entries.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pcclip.errors import PcclipError
-from pcclip.generation.checks import Check
+from pcclip.generation.checks import Check, Repeats
 from pcclip.generation.dry_run import dry_run as describe_job
 from pcclip.generation.finish import CARD, Finish
 from pcclip.generation.job import Stopped, WriteJob
@@ -32,6 +32,7 @@ def write(
     prompt: PromptTemplate | None = None,
     sampling: Sampling = _SAMPLING,
     check: Check | None = None,
+    repeats: Repeats | None = None,
     chunk_rows: int = 2000,
     error_limit: float = 0.02,
     retry_errors: bool = False,
@@ -52,6 +53,7 @@ def write(
         prompt: How the writer is asked: the settings, or a YAML file with them.
         sampling: How a language model samples.
         check: What is accepted; everything but empty answers where none is given.
+        repeats: Which accepted texts are left out since they repeat earlier ones.
         chunk_rows: Rows that are put on disk together, and that are ordered for the prefix cache.
         error_limit: Largest share of rows that may go wrong before the job stops.
         retry_errors: Ask again those rows that went wrong in an earlier run.
@@ -74,12 +76,17 @@ def write(
         return
     start = time.perf_counter()
     settings = settings_of(rows, writer, prompt, sampling, check)
-    settings |= {"chunk_rows": chunk_rows, "payload": payload, "records_per_shard": records_per_shard}
+    settings |= {
+        "repeats": repeats.describe() if repeats else None,
+        "chunk_rows": chunk_rows,
+        "payload": payload,
+        "records_per_shard": records_per_shard,
+    }
     manifest = Manifest(Path(out), settings)
     try:
         for path in manifest.forgotten:
             print(f"{path}: not as it was written; its rows are asked again", file=sys.stderr)
-        finish = Finish(manifest, rows, writer, prompt, sampling, payload, records_per_shard)
+        finish = Finish(manifest, rows, writer, prompt, sampling, payload, records_per_shard, repeats)
         if finish.is_done():
             print(f"{out}: already made by this recipe; delete the folder to make it again")
             return

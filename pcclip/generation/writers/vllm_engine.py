@@ -175,7 +175,11 @@ class VllmEngine(Writer):
         except EngineDied as died:
             if self._restarted == 0:  # what fails at the first start fails at every start
                 self.close()
-                raise EngineError(f"writer: the engine of {self.model!r} does not start: {died}") from None
+                missing = "No module named 'vllm'" in str(died)
+                remedy = "Run 'make vllm-env' and set writer.python to its python. " if missing else ""
+                raise EngineError(
+                    f"writer: the engine of {self.model!r} does not start. {remedy}It said: {died}"
+                ) from None
             raise
 
     def _running(self) -> EngineProcess:

@@ -33,7 +33,7 @@ def _in_a_fork(words: list[str], kill_after: float | None) -> bool:
 
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", row_lines(4000))
-    settings = {"chunk_rows": 100, "records_per_shard": 500}
+    settings = {"chunk_rows": 250, "records_per_shard": 1000}
     config = recipe(tmp_path, rows, RULES, **settings)
     words = ["write", "--config", str(config)]
     begin = time.monotonic()
