@@ -44,9 +44,9 @@ def model(captions: dict[int, list[str]], tmp_path_factory: pytest.TempPathFacto
     return make_model(tmp_path_factory.mktemp("model") / "tiny-llama", texts)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def writer(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """One engine for all tests that ask it directly."""
+    """One engine for all tests of a module that ask it directly."""
     from pcclip.generation.writers.vllm_engine import VllmEngine
 
     log = tmp_path_factory.mktemp("log") / "engine.log"

@@ -1,5 +1,6 @@
 """The job with the real engine and with the real server, through the command line."""
 
+import ctypes
 import json
 import os
 import signal
@@ -85,6 +86,7 @@ def served(model: Path, tmp_path_factory: pytest.TempPathFactory):
             stdout=said,
             stderr=said,
             start_new_session=True,
+            preexec_fn=_die_with_the_tests,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -92,6 +94,10 @@ def served(model: Path, tmp_path_factory: pytest.TempPathFactory):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _die_with_the_tests() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _is_up(url: str, process: subprocess.Popen, log: Path) -> bool:

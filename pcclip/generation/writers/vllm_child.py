@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
-
-_IDLE_SECONDS = 1.0
 
 
 def end_with_parent(life: int) -> None:
@@ -93,16 +92,29 @@ class Engine:
         return SamplingParams(**settings)
 
 
+def receive(connection: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+    """Takes in whatever comes, at once, so that the two sides never wait for each other to read."""
+    try:
+        while True:
+            inbox.put(connection.recv())
+    except (EOFError, OSError):
+        inbox.put(None)
+
+
 def serve(connection: Connection, options: dict[str, Any], chat: dict[str, Any]) -> None:
     """Answers requests until the connection is closed."""
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=receive, args=(connection, inbox), daemon=True).start()
     engine = Engine(options, chat)
     connection.send(("ready", None))
     while True:
-        while connection.poll(0 if engine.busy else _IDLE_SECONDS):
-            refused = [answer for request in connection.recv() if (answer := engine.add(request))]
+        while not engine.busy or not inbox.empty():
+            if (batch := inbox.get()) is None:
+                return
+            refused = [answer for request in batch if (answer := engine.add(request))]
             if refused:
                 connection.send(("answers", refused))
-        if engine.busy and (answers := engine.step()):
+        if answers := engine.step():
             connection.send(("answers", answers))
 
 
@@ -113,8 +125,6 @@ def main() -> None:
     options, chat = connection.recv()
     try:
         serve(connection, options, chat)
-    except EOFError:
-        pass
     except BaseException as error:
         traceback.print_exc()
         with contextlib.suppress(OSError):

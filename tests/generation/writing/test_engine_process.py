@@ -63,6 +63,13 @@ def test_answers_with_seeds_tokens_and_one_rows_error(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in starts(tmp_path))
 
 
+@pytest.mark.timeout(60)
+def test_large_requests_and_large_answers_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    picture = "x" * 300_000  # more than a socket holds, as pictures are
+    answers = ask(engine(tmp_path, window=16), [f"{n} {picture}" for n in range(60)])
+    assert [len(a.text) for a in answers] == [len(f"{n}: {n} {picture}") for n in range(60)]
+
+
 @pytest.mark.parametrize("death", ["poison", "cuda"])
 def test_a_row_that_kills_the_engine_is_found_and_the_others_are_answered(tmp_path: Path, death: str) -> None:
     writer = engine(tmp_path)
