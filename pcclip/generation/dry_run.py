@@ -59,7 +59,8 @@ def dry_run(
             chat = prompt.render(row).messages
         except RowRejected as why:
             rejected += 1
-            lines.append(f"\n== {row.key}: not asked: {why}") if rejected <= _SHOWN else None
+            if rejected <= _SHOWN:
+                lines.append(f"\n== {row.key}: not asked: {why}")
             continue
         text = counter.show(chat)
         lengths.append(counter.count(text))

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_settings import ENGINE, ENVIRONMENT
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "generation" / "writing"))  # jobs.py
-
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-ENGINE = {"enforce_eager": True, "max_model_len": 1024, "dtype": "float32", "max_num_seqs": 32}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

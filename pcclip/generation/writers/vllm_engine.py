@@ -36,6 +36,11 @@ _HOW = frozenset(
         "tensor_parallel_size",
     ]
 )
+# Free whitespace between the parts of a JSON answer is where small models get lost.
+_DEFAULTS = {
+    "enable_prefix_caching": True,
+    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+}
 _SMALLER = 32  # how much fewer requests are under way after a death, to find the one that caused it
 
 
@@ -65,7 +70,8 @@ class VllmEngine(Writer):
 
     Args:
         model: Folder or name of the model.
-        engine: Arguments of `vllm.LLM`, such as `dtype` or `max_model_len`.
+        engine: Arguments of `vllm.LLM`, such as `dtype` or `max_model_len`. JSON is decoded without free
+            whitespace, by xgrammar, unless `structured_outputs_config` says otherwise.
         python: Interpreter of the environment that has vLLM; this one where empty.
         chat: Arguments of `LLM.chat`, such as `chat_template` or `chat_template_kwargs`.
         environment: Variables for the engine's process.
@@ -164,7 +170,7 @@ class VllmEngine(Writer):
         """Starts the engine where there is none, and waits until it has loaded."""
         if self._process is not None and self._process.ready:
             return
-        options = {"enable_prefix_caching": True, **self.engine, "model": self.model}
+        options = {**_DEFAULTS, **self.engine, "model": self.model}
         self._process = EngineProcess(
             self.python or sys.executable, options, self.chat, self.environment, self.log
         )

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ENGINE, ENVIRONMENT
+from engine_settings import ENGINE, ENVIRONMENT
 from jobs import PROMPTS, recipe, records, server, start, triples, write_rows
 
 from pcclip.cli import main
