@@ -79,6 +79,7 @@ def served(model: Path, tmp_path_factory: pytest.TempPathFactory):
         "--no-enable-chunked-prefill",
     ]
     words += ["--enable-prompt-tokens-details"]
+    words += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words],
