@@ -40,6 +40,11 @@ def _compare(arguments: list[str]) -> None:
     compare(words.runs, words.markdown)
 
 
+def _write(arguments: list[str]) -> None:
+    words = ["--dry_run=true" if word == "--dry-run" else word for word in arguments]
+    _function("pcclip.generation.write", "write")(words)
+
+
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
     """A verb that is one typed function, imported when it is called."""
 
@@ -58,6 +63,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         "make pictures, differences and shards from a recipe",
         _function("pcclip.data.prepare", "prepare"),
     ),
+    "write": ("have differences written by a language model or by rules", _write),
     "inspect": (
         "validate shards and show what is in them",
         _function("pcclip.data.inspect", "inspect", positional=True),

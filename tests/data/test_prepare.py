@@ -215,7 +215,7 @@ def test_settings_at_their_default_leave_a_recipe_as_it_was_before_there_were_su
     }
 
 
-PREPARED = [file for file in sorted(RECIPES.rglob("*.yaml")) if "pcclip prepare" in file.read_text()]
+PREPARED = [file for file in sorted(RECIPES.rglob("*.yaml")) if "\nsource:" in file.read_text()]
 
 
 def test_there_are_recipes_for_the_shipped_sources() -> None:

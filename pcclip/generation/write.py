@@ -1,0 +1,128 @@
+"""`pcclip write`: from pairs of pictures to triple shards, by any writer.
+
+OUT/job.json, OUT/manifest.jsonl and OUT/answers/ hold the job, OUT/triples/ the shards, OUT/CARD.md, written
+last, says what they are.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pcclip.errors import PcclipError
+from pcclip.generation.checks import Check, Repeats
+from pcclip.generation.dry_run import dry_run as describe_job
+from pcclip.generation.finish import CARD, Finish
+from pcclip.generation.job import Stopped, WriteJob
+from pcclip.generation.manifest import Manifest
+from pcclip.generation.prompts import PromptTemplate
+from pcclip.generation.rows import RowSource
+from pcclip.generation.writers.base import Sampling, Writer
+
+_SAMPLING = Sampling()
+
+
+def write(
+    rows: RowSource,
+    writer: Writer,
+    out: str,
+    prompt: PromptTemplate | None = None,
+    sampling: Sampling = _SAMPLING,
+    check: Check | None = None,
+    repeats: Repeats | None = None,
+    chunk_rows: int = 2000,
+    error_limit: float = 0.02,
+    retry_errors: bool = False,
+    payload: Literal["keys", "pixels"] = "keys",
+    records_per_shard: int = 1000,
+    progress: bool = True,
+    dry_run: bool = False,
+    tokens_per_second: float = 1000.0,
+) -> None:
+    """Have differences written for pairs of pictures, and make triple shards of them.
+
+    Stopped or killed at any time, the same command goes on where it was.
+
+    Args:
+        rows: Which pairs.
+        writer: Who writes: a language model in this process's care, a server, or rules.
+        out: Folder to make; may hold an unfinished run of the same recipe, which is then finished.
+        prompt: How the writer is asked: the settings, or a YAML file with them.
+        sampling: How a language model samples.
+        check: What is accepted; everything but empty answers where none is given.
+        repeats: Which accepted texts are left out since they repeat earlier ones.
+        chunk_rows: Rows that are put on disk together, and that are ordered for the prefix cache.
+        error_limit: Largest share of rows that may go wrong before the job stops.
+        retry_errors: Ask again those rows that went wrong in an earlier run.
+        payload: `keys`: a triple names its pictures; `pixels`: it carries them.
+        records_per_shard: Records per tar file.
+        progress: Show progress.
+        dry_run: Only show some prompts, their tokens, and how long it would take.
+        tokens_per_second: For `dry_run`: tokens that the engine writes in a second.
+
+    Raises:
+        PcclipError: `out` belongs to another job or another recipe; too many rows went wrong; the writer
+            cannot go on.
+    """
+    if chunk_rows < 1 or not 0 <= error_limit <= 1:
+        raise PcclipError(f"chunk_rows {chunk_rows}, error_limit {error_limit}: give 1 or more, and a share.")
+    if writer.needs_prompt and prompt is None:
+        raise PcclipError(f"the writer {writer.name!r} needs 'prompt': name a prompt's YAML file.")
+    if dry_run:
+        print(describe_job(rows, writer, prompt, sampling, tokens_per_second))
+        return
+    start = time.perf_counter()
+    settings = settings_of(rows, writer, prompt, sampling, check)
+    settings |= {
+        "repeats": repeats.describe() if repeats else None,
+        "chunk_rows": chunk_rows,
+        "payload": payload,
+        "records_per_shard": records_per_shard,
+    }
+    manifest = Manifest(Path(out), settings)
+    try:
+        for path in manifest.forgotten:
+            print(f"{path}: not as it was written; its rows are asked again", file=sys.stderr)
+        finish = Finish(manifest, rows, writer, prompt, sampling, payload, records_per_shard, repeats)
+        if finish.is_done():
+            print(f"{out}: already made by this recipe; delete the folder to make it again")
+            return
+        job = WriteJob(
+            rows,
+            writer,
+            manifest,
+            prompt,
+            sampling,
+            check,
+            chunk_rows,
+            error_limit,
+            retry_errors,
+            True,
+            progress,
+        )
+        job.run()
+        triples = finish.run()
+    except Stopped as stopped:
+        done = manifest.totals()[0]["rows"]
+        print(f"{out}: stopped with {done} rows answered; the same command goes on", file=sys.stderr)
+        raise SystemExit(128 + stopped.number) from None
+    finally:
+        manifest.close()
+    print(f"{out}: {triples} triples in {time.perf_counter() - start:.0f} s; see {Path(out) / CARD}")
+
+
+def settings_of(
+    rows: RowSource, writer: Writer, prompt: PromptTemplate | None, sampling: Sampling, check: Check | None
+) -> dict[str, Any]:
+    """What decides a job's answers, for its fingerprint."""
+    asked = writer.needs_prompt
+    return {
+        "rows": rows.describe(),
+        "writer": writer.describe(),
+        "prompt": asdict(prompt) if prompt and asked else None,
+        "sampling": asdict(sampling) if asked else None,
+        "check": check.describe() if check else None,
+    }

@@ -1,0 +1,1 @@
+"""Writers: what answers the questions of a job."""
