@@ -27,13 +27,12 @@ def experiment(data: Path, base: Path, **trainer) -> dict:
                 "name": f"local-dir:{base}",
                 "trainable": "text_no_embeddings",
                 "objective": {"class_path": "pcclip.objective.DifferenceInfoNCE"},
-                "optimizer": {"class_path": "pcclip.optim.MuonAdamW", "init_args": {"lr": 1e-3}},
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3}},
                 "lr_scheduler": {
                     "class_path": "torch.optim.lr_scheduler.OneCycleLR",
                     "init_args": {
                         "max_lr": 1e-3,
                         "total_steps": "${trainer.max_steps}",
-                        "cycle_momentum": False,
                     },
                 },
             },

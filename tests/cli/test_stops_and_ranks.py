@@ -95,3 +95,19 @@ def test_a_run_of_two_ranks_goes_on_with_one(place):
     resumed, expected = losses(runs / "other-half"), losses(runs / "in-one-go")
     assert sorted(resumed) == list(range(5, STEPS))
     assert resumed == pytest.approx({step: expected[step] for step in resumed}, abs=1e-5)
+
+
+def test_muon_goes_on_from_its_state(place):
+    muon = [
+        "--model.optimizer=pcclip.optim.MuonAdamW",
+        "--model.optimizer.lr=1e-3",
+        "--model.lr_scheduler=null",
+    ]
+    runs = place / "runs/small"
+    assert main(fit_words(place, "muon", *muon)) == 0
+    assert main(fit_words(place, "muon-half", *muon, "--trainer.max_steps=5")) == 0
+    ckpt = f"--ckpt_path={runs / 'muon-half/checkpoints/last.ckpt'}"
+    assert main(fit_words(place, "muon-rest", *muon, ckpt)) == 0
+    resumed, expected = losses(runs / "muon-rest"), losses(runs / "muon")
+    assert sorted(resumed) == list(range(5, STEPS))
+    assert resumed == pytest.approx({step: expected[step] for step in resumed}, abs=1e-7)

@@ -21,12 +21,14 @@ def manifest(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_bytes().splitlines()]
 
 
-def _in_a_fork(words: list[str], kill_after: float | None) -> bool:
-    """Runs a command in a process that is killed after some seconds; whether it came to its end."""
+def _in_a_fork(words: list[str], moment: Callable[[], bool] | None = None) -> bool:
+    """Runs a command in a process that is killed at a moment; whether it came to its end."""
     process = multiprocessing.get_context("fork").Process(target=main, args=(words,))
     process.start()
-    process.join(kill_after)
-    process.kill()
+    while moment is not None and process.is_alive() and not moment():
+        time.sleep(0.001)
+    if moment is not None:
+        process.kill()
     process.join()
     return process.exitcode == 0
 
@@ -36,18 +38,26 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     settings = {"chunk_rows": 250, "records_per_shard": 1000}
     config = recipe(tmp_path, rows, RULES, **settings)
     words = ["write", "--config", str(config)]
-    begin = time.monotonic()
-    assert _in_a_fork(words, None)
-    whole_time = time.monotonic() - begin
+    assert _in_a_fork(words)
     whole = made(tmp_path / "out")
     rng = random.Random(0)
     folders, kills, at_chunks = [tmp_path / "killed0"], 0, set[int]()
+
+    def chunks() -> int:
+        return len(list(folders[-1].glob("answers/*.jsonl")))
+
     while kills < 20:
-        if _in_a_fork([*words, "--out", str(folders[-1])], rng.uniform(0.05, 1.0) * whole_time):
+        wanted = min(16, chunks() + rng.randint(0, 2))
+        pause = rng.uniform(0, 0.03 if wanted < 16 else 0.6)  # all answered: shards are written
+
+        def moment(wanted: int = wanted, pause: float = pause) -> bool:
+            return chunks() >= wanted and time.sleep(pause) is None
+
+        if _in_a_fork([*words, "--out", str(folders[-1])], moment):
             folders.append(tmp_path / f"killed{len(folders)}")
             continue
         kills += 1
-        at_chunks.add(len(list(folders[-1].glob("answers/*.jsonl"))))
+        at_chunks.add(chunks())
     assert len(at_chunks) > 3
     for folder in folders:
         assert main(["write", "--config", str(config), "--out", str(folder)]) == 0
