@@ -172,7 +172,8 @@ class PromptTemplate:
         if self.answer == "text":
             return text.strip()
         try:
-            value = json.loads(text)[self.answer_field]
+            # not strict: decoding by a schema lets bare control characters into strings
+            value = json.loads(text, strict=False)[self.answer_field]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RowRejected("answer is not the JSON asked for") from error
         if not isinstance(value, str):

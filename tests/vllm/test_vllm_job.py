@@ -132,7 +132,7 @@ def test_the_job_by_a_real_server(served: str, model: Path, row_lines, tmp_path:
     if prompt == "caption_pair_json":
         whole = [r for r in told if r["finish"] == "stop"]
         assert len(whole) >= 30
-        assert all(20 <= len(json.loads(r["text"])["difference"]) <= 400 for r in whole)
+        assert all(20 <= len(json.loads(r["text"], strict=False)["difference"]) <= 400 for r in whole)
         assert all(r["reason"] == "answer is not the JSON asked for" for r in told if r["finish"] != "stop")
     report = inspect_shards(str(tmp_path / "out" / "triples"))
     assert report.fault_count == 0
