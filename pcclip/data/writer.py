@@ -6,15 +6,17 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import itertools
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.index import ShardIndex
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
     Kind,
@@ -63,7 +65,7 @@ class ShardSetWriter:
         self.payload: Payload | None = None
         self._shards: list[ShardEntry] = []
         self._shard: _OpenShard | None = None
-        self._keys: set[int] = set()
+        self._keys = _SeenKeys()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_folder()
 
@@ -186,12 +188,10 @@ class ShardSetWriter:
 
     def _write(self, key: str, members: Mapping[str, bytes]) -> None:
         check_key(key, self.folder)
-        digest = stable_hash(key)
-        if digest in self._keys:
+        if not self._keys.is_new(key, self.folder, self._shards):
             raise ShardError.at(
                 self.folder, key, "the set holds this key already", "Give every record its own key."
             )
-        self._keys.add(digest)
         if self._shard is None:
             self._shard = _OpenShard(self.folder, f"{len(self._shards):06d}.tar")
         self._shard.add(key, members)
@@ -202,6 +202,33 @@ class ShardSetWriter:
         if self._shard is not None:
             self._shards.append(self._shard.finish())
             self._shard = None
+
+
+class _SeenKeys:
+    """Knows the keys of a set; remembers only the last one as long as keys come in ascending order."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._open: list[str] = []  # of the shard under way
+        self._shards = 0
+        self._hashes: set[int] | None = None
+
+    def is_new(self, key: str, folder: Path, finished: Sequence[ShardEntry]) -> bool:
+        """Whether the key is none of those before; it is remembered then."""
+        if self._hashes is None:
+            if len(finished) > self._shards:
+                self._shards, self._open = len(finished), []
+            if key > self._last:
+                self._last = key
+                self._open.append(key)
+                return True
+            before = (k for shard in finished for k in ShardIndex.load(folder / shard.name).keys)
+            self._hashes = {stable_hash(k) for k in itertools.chain(before, self._open)}
+        digest = stable_hash(key)
+        if digest in self._hashes:
+            return False
+        self._hashes.add(digest)
+        return True
 
 
 class _OpenShard:

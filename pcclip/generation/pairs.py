@@ -227,15 +227,3 @@ def draw_pool(keys: Sequence[str], plan: PairPlan, seed: int) -> list[str]:
             "Lower 'pictures' or make more pictures."
         )
     return random.Random(f"pool/{seed}").sample(list(keys), wanted)
-
-
-def draw_pairs(keys: Sequence[str], seed: int) -> Iterator[tuple[str, str]]:
-    """All pairs of distinct pictures in random order, each once and in one random direction.
-
-    Streams: memory does not grow with the number of pairs, so take as many as are wanted.
-
-    Args:
-        keys: The pictures; no key twice.
-        seed: Decides the order of the pairs and their directions.
-    """
-    return iter(Pairs(keys, AllPairs(len(keys)), seed))

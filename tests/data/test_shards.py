@@ -135,6 +135,19 @@ def test_the_writer_refuses(tmp_path, write, says):
     assert not (tmp_path / "set.json").exists()
 
 
+@pytest.mark.parametrize("again", [2, 9, 17, 24, 30])
+def test_a_key_that_comes_again_is_found_in_any_order_of_keys(tmp_path, again):
+    def attempt():
+        with ShardSetWriter(tmp_path, "triples", 5) as writer:
+            for i in [*range(2, 20), 30, 24, 0]:  # ascending at first, over several shards
+                writer.write_triple(triple(i))
+            writer.write_triple(triple(1))
+            writer.write_triple(triple(again))
+
+    with pytest.raises(ShardError, match=f"'t{again:04d}': the set holds this key already"):
+        attempt()
+
+
 def test_no_record_is_no_set(tmp_path):
     with pytest.raises(PcclipError, match="no record was written"), ShardSetWriter(tmp_path, "triples"):
         pass
