@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from pcclip.data.bank import Bank
 from pcclip.data.index import ShardIndex
+from pcclip.data.present import Kept
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
     Payload,
@@ -44,6 +45,7 @@ class Source(Protocol):
     """Makes parts of batches from the records of some shards."""
 
     indexes: Sequence[ShardIndex]
+    lengths: Sequence[int]
 
     def collate(self, located: Located, epoch: int) -> Part:
         """One part of a batch."""
@@ -60,6 +62,10 @@ class TripleSource:
         bank: Holds the pictures' embeddings; needed for the payload `keys`.
         preprocess: RGB picture to (3, H, W), for the payload `pixels` without a bank.
         tables: Precomputed tokens of each shard, instead of `texts` on the fly.
+        kept: For each shard the numbers of the records that are used; all where None.
+
+    Attributes:
+        lengths: How many records of each shard are used.
 
     Raises:
         PcclipError: The shards hold another payload or no triples.
@@ -73,11 +79,14 @@ class TripleSource:
         bank: Bank | None = None,
         preprocess: Preprocess | None = None,
         tables: Sequence[TokenTable] | None = None,
+        kept: Sequence[Kept] | None = None,
     ) -> None:
         if (bank is None) == (preprocess is None) or (bank is None and payload == "keys"):
             raise ValueError("payload 'keys' takes a bank, payload 'pixels' a bank or a preprocessing")
         check_payload(indexes, payload)
         self.indexes = indexes
+        self.lengths: Sequence[int] = [len(records) for records in (indexes if kept is None else kept)]
+        self._kept = kept
         self._texts = texts
         self._bank = bank
         self._preprocess = preprocess
@@ -94,6 +103,8 @@ class TripleSource:
         Raises:
             ShardError: A record is no triple, or a picture of it is missing or cannot be decoded.
         """
+        if self._kept is not None:
+            located = [(shard, int(self._kept[shard][record])) for shard, record in located]
         triples = []
         for shard, record in located:
             index = self.indexes[shard]
@@ -125,7 +136,8 @@ class TripleSource:
                 self.indexes[located[at][0]].path,
                 triples[at].key,
                 f"the bank {bank.folder} has no picture {names[int(missing[0])]!r}, which it compares",
-                "Build the bank from the picture set that these triples are about, or remove the record.",
+                "Build the bank from the picture set that these triples are about, or set "
+                "data.missing_pictures to 'leave_out'.",
             )
         features = torch.from_numpy(bank.embeddings(rows))
         return features[: len(triples)], features[len(triples) :]
@@ -169,6 +181,7 @@ class CaptionSource:
     ) -> None:
         check_payload(indexes, None)
         self.indexes = indexes
+        self.lengths: Sequence[int] = [len(index) for index in indexes]
         self._texts = texts
         self._images = images
         self._seed = seed
@@ -269,7 +282,7 @@ def make_stream(
     Raises:
         PcclipError: There are too few records.
     """
-    order = GlobalOrder([len(index) for index in source.indexes], seed, training, shuffle_shards)
+    order = GlobalOrder(list(source.lengths), seed, training, shuffle_shards)
     cut = Cut(len(order), batch_size, rank, world, whole=not training)
     cut.check(what, len(source.indexes))
     return Stream(source, order, cut)

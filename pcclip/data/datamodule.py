@@ -24,6 +24,7 @@ from pcclip.data.batches import (
     make_stream,
 )
 from pcclip.data.index import ShardIndex
+from pcclip.data.present import keep_present
 from pcclip.data.records import Payload
 from pcclip.data.sets import resolve_shards
 from pcclip.data.stream import BatchLoader, ResumableLoader, check_identity
@@ -47,6 +48,8 @@ class DifferenceData(LightningDataModule):
         pictures: Picture sets that the bank is built from where it does not exist yet.
         bank: Folder of the embedding bank. With `pixels` it is built from the triples' own pictures (and
             `pictures`, if any). Captioned pictures are looked up in it, too, unless it is of triples alone.
+        missing_pictures: What to do with triples whose pictures are not in the bank: `refuse`, which stops
+            the run, or `leave_out`, which counts them in the log.
         captions: Captioned pictures to train on, alone or in step with the triples, which define the epoch.
         validation_captions: Captioned pictures of the validation loss.
         batch_size: Triples per rank and step.
@@ -67,6 +70,7 @@ class DifferenceData(LightningDataModule):
         payload: Payload = "keys",
         pictures: Shards | None = None,
         bank: str | None = None,
+        missing_pictures: Literal["refuse", "leave_out"] = "refuse",
         captions: Shards | None = None,
         validation_captions: Shards | None = None,
         batch_size: int = 512,
@@ -91,7 +95,7 @@ class DifferenceData(LightningDataModule):
         if augment and bank is not None:
             raise PcclipError("data.augment needs pixels, but data.bank replaces them: unset one of the two")
         self.triples, self.validation_triples, self.payload = triples, validation_triples, payload
-        self.pictures, self.bank = pictures, bank
+        self.pictures, self.bank, self.missing_pictures = pictures, bank, missing_pictures
         self.captions, self.validation_captions = captions, validation_captions
         self.batch_size = batch_size
         self.caption_batch_size = batch_size if caption_batch_size is None else caption_batch_size
@@ -199,12 +203,14 @@ class DifferenceData(LightningDataModule):
 
     def _triple_source(self, shards: Shards) -> TripleSource:
         indexes = self._indexes(shards)
-        tables = None
+        tables = kept = None
+        if self.bank is not None and self.missing_pictures == "leave_out":
+            kept = keep_present(indexes, self._open_bank(self.bank), str(shards))
         if self.precompute_tokens:
             tables = token_tables(indexes, self._towers().tokenizer_fingerprint(), self.cache_dir)
         if self.bank is not None:
             bank = self._open_bank(self.bank)
-            return TripleSource(indexes, self.payload, self._texts(), bank=bank, tables=tables)
+            return TripleSource(indexes, self.payload, self._texts(), bank=bank, tables=tables, kept=kept)
         preprocess = self._towers().preprocess
         return TripleSource(indexes, "pixels", self._texts(), preprocess=preprocess, tables=tables)
 
@@ -286,8 +292,8 @@ def identity(streams: Mapping[str, Stream], seed: int, shuffle_shards: int) -> d
     """
     digest = hashlib.sha256()
     for name, stream in streams.items():
-        for index in stream.source.indexes:
-            digest.update(f"{name} {index.path.name} {index.stamp[0]} {len(index)}\n".encode())
+        for index, length in zip(stream.source.indexes, stream.source.lengths, strict=True):
+            digest.update(f"{name} {index.path.name} {index.stamp[0]} {length}\n".encode())
     sizes = {name: stream.cut.global_batch for name, stream in streams.items()}
     return {
         "seed": seed,
