@@ -10,7 +10,7 @@ RUNS := runs
 VLLM_VENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo eurosat published published-eurosat test lint format bench tensorboard
+.PHONY: help env vllm-env demo eurosat published published-eurosat test test-vllm lint format bench tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -91,6 +91,9 @@ $(VLLM_VENV)/.stamp: pyproject.toml
 
 test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real data too)
 	$(VENV)/bin/python -m pytest -q
+
+test-vllm: env vllm-env  ## the tests with the real vLLM engine on small models (PCCLIP_TEST_DATA=folder of real data)
+	PCCLIP_TRAINING_PYTHON=$(abspath $(VENV))/bin/python $(VLLM_VENV)/bin/python -m pytest -q tests/vllm
 
 lint: env  ## ruff, mypy and the rooms' import rules
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
