@@ -45,7 +45,7 @@ CRITERIA = (
     ),
     Criterion(
         "direction",
-        "Does it say what the FIRST picture has against the second?",
+        "Is it the right way round: the FIRST picture against the second?",
         ("right", "reversed", "unclear"),
         ("first against second", "the two are swapped", "names no difference, or cannot be told"),
         "right",

@@ -57,10 +57,10 @@ def judge(
 ) -> None:
     """Have a sample of written texts rated by language models.
 
-    Every writer rates every text `passes` times, each time with another seed: in the first, third ... pass with
-    the first picture's captions (or the picture itself) before the second's, in the others after them. So two
-    passes of one model say how far its ratings hang on order and chance; only two models, or people, say
-    more. Stopped or killed at any time, the same command goes on where it was.
+    Every writer rates every text `passes` times, each time with another seed: in the first, third ... pass
+    with the first picture's captions (or the picture itself) before the second's, in the others after them.
+    So two passes of one model say how far its ratings hang on order and chance; only two models, or people,
+    say more. Stopped or killed at any time, the same command goes on where it was.
 
     Args:
         texts: Which texts are rated.
@@ -91,8 +91,8 @@ def judge(
         raise PcclipError(f"judge: the writer {deaf[0]!r} is no language model, so it cannot rate texts.")
     if prompt.answer != "json" or prompt.answer_field:
         raise PcclipError(
-            f"prompt {prompt.name!r}: a judge's answer is a whole JSON: set answer: json, answer_field: '' and "
-            "a schema, as data_recipes/prompts/judge_captions.yaml has them."
+            f"prompt {prompt.name!r}: a judge's answer is a whole JSON: set answer: json, answer_field: '' "
+            "and a schema, as data_recipes/prompts/judge_captions.yaml has them."
         )
     judges = [
         _Judge(
@@ -105,8 +105,8 @@ def judge(
         for turn in range(passes)
     ]
     if dry_run:
-        for one in judges:
-            print(f"#### {one.name}: {one.describe()}")
+        for one in judges[::passes]:
+            print(f"#### {one.name}: {one.describe()}; passes: {passes}, this is the first")
             print(describe_job(one.rows, one.writer, prompt, one.sampling, tokens_per_second))
         return
     rated = [_run(one, prompt, Path(out), chunk_rows, error_limit, retry_errors, progress) for one in judges]
@@ -170,8 +170,9 @@ def _ratings(one: _Judge, manifest: Manifest) -> JudgeRatings:
             f"{manifest.folder}: no answer is a rating ({told}). Read {manifest.path(0)}, mend the recipe, "
             "and start it with another 'out'."
         )
+    texts = one.rows.texts.texts()
     ratings = {
-        record["key"]: parse_rating(record["difference"])
+        texts[record["row"]].id: parse_rating(record["difference"])
         for record in manifest.records()
         if record["difference"] is not None
     }

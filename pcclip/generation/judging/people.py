@@ -23,7 +23,7 @@ from pcclip.generation.rows import HasBytes
 
 PAGE, TABLE = "rate.html", "rate.csv"
 _FILES = Path(__file__).with_name("page")
-_SIDE, _QUALITY = 512, 82
+_SIDE, _QUALITY = 480, 80
 
 
 def make_page(people: str, out: str, pictures: str | None = None, count: int = 100, seed: int = 0) -> None:
@@ -119,7 +119,8 @@ def _card(text: WrittenText, number: str) -> tuple[str, int]:
 def _question(at: int, number: str) -> str:
     criterion = CRITERIA[at]
     options = "".join(
-        f'<label><kbd>{key}</kbd><input type="radio" name="{criterion.name}-{number}" value="{value}" '
+        f"<label>{f'<kbd>{key}</kbd>' if value != str(key) else ''}"
+        f'<input type="radio" name="{criterion.name}-{number}" value="{value}" '
         f'data-criterion="{criterion.name}">{value} <small>{_escape(words)}</small></label>'
         for key, (value, words) in enumerate(zip(criterion.values, criterion.words, strict=True), 1)
     )

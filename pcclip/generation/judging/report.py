@@ -129,8 +129,8 @@ def _card(out: Path, sample: TextSample, prompt: PromptTemplate, judges: Sequenc
         f"{'the pictures' if prompt.shows_pictures else 'the captions'}",
         f"- licence of the pictures and captions: {tables.plain(sample.licence())}",
         "",
-        "| judge | what it is | rated | no rating | went wrong | contradictory | prompt tokens | answer tokens "
-        "|",
+        "| judge | what it is | rated | no rating | went wrong | contradictory | prompt tokens | "
+        "answer tokens |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for judge in judges:
@@ -142,7 +142,8 @@ def _card(out: Path, sample: TextSample, prompt: PromptTemplate, judges: Sequenc
             f"{judge.counts['answer_tokens']} |"
         )
     why = {(judge.name, reason): n for judge in judges for reason, n in judge.rejected.most_common()}
-    lines += ["", *(f"- {name}: {count} x {tables.plain(reason)}" for (name, reason), count in why.items())]
+    if why:
+        lines += ["", *(f"- {name}: {n} x {tables.plain(reason)}" for (name, reason), n in why.items())]
     lines += [
         "",
         "Contradictory ratings name objects that are not there and say that there are none, or the reverse; "

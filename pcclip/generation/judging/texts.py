@@ -123,13 +123,22 @@ class JudgedRows(RowSource):
     def rows(self, start: int = 0) -> Iterator[Row]:
         """The texts in the order of the sample."""
         for number, text in enumerate(self.texts.texts()[start:], start):
-            one = (text.triple.image1, text.captions1, text.picture1, "first")
-            two = (text.triple.image2, text.captions2, text.picture2, "second")
+            triple = text.triple
+            one = (triple.image1, text.captions1, text.picture1, "first")
+            two = (triple.image2, text.captions2, text.picture2, "second")
             if self.swapped:
                 one, two = two, one
-            slots = {"text": text.triple.difference, "name1": one[3], "name2": two[3]}
+            slots = {"text": triple.difference, "name1": one[3], "name2": two[3]}
             yield Row(
-                number, text.id, one[0], two[0], one[1], two[1], picture1=one[2], picture2=two[2], slots=slots
+                number,
+                triple.key,
+                one[0],
+                two[0],
+                one[1],
+                two[1],
+                picture1=one[2],
+                picture2=two[2],
+                slots=slots,
             )
 
     def licence(self) -> str:

@@ -43,7 +43,7 @@ function fill() {
 function count() {
   const done = cards.filter((card) => open(card) === 0).length;
   document.getElementById("done").value = done;
-  document.getElementById("count").textContent = `text ${at + 1} of ${cards.length}, ${done} rated`;
+  document.getElementById("count").textContent = `${at + 1} of ${cards.length}, ${done} rated`;
 }
 function mark() {
   cards[at].querySelectorAll("fieldset").forEach((set, n) => set.classList.toggle("active", n === active));
