@@ -175,7 +175,8 @@ class PromptTemplate:
         if self.answer == "text":
             return text.strip()
         try:
-            whole = json.loads(text)
+            # not strict: what engines decode by a schema may hold bare control characters inside texts
+            whole = json.loads(text, strict=bool(self.answer_field))
             value = whole[self.answer_field] if self.answer_field else text
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RowRejected("answer is not the JSON asked for") from error

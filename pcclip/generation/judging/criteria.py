@@ -115,7 +115,7 @@ def parse_rating(text: str) -> Rating:
         ValueError: It is no rating; the message says what is wrong in a few words.
     """
     try:
-        raw: Any = json.loads(text)
+        raw: Any = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
         raise ValueError("no JSON") from error
     if not isinstance(raw, dict):

@@ -141,14 +141,14 @@ def test_a_killed_judge_goes_on_and_refuses_other_settings(
     capsys.readouterr()
     for change in (
         ["--sampling.temperature", "0.5"],
-        ["--texts.init_args.seed", "2"],
+        ["--texts.seed", "2"],
         ["--prompt.version", "9"],
     ):
         assert main(["judge", "--config", str(config), *change]) == 1
         assert "begun with other settings" in capsys.readouterr().err
     assert main(["judge", "--config", str(config), "--passes", "0"]) == 1
-    plain = str(PROMPTS / "caption_pair.yaml")
-    assert main(["judge", "--config", str(config), "--prompt", plain]) == 1
+    config = judge_recipe(tmp_path, texts, asked.url, prompt=str(PROMPTS / "caption_pair.yaml"))
+    assert main(["judge", "--config", str(config)]) == 1
     assert "answer_field: ''" in capsys.readouterr().err
     config = judge_recipe(tmp_path, texts, writers=[RULES])
     assert main(["judge", "--config", str(config)]) == 1
@@ -178,9 +178,8 @@ def test_pictures_are_shown_in_both_orders(parrot: Start, tmp_path: Path) -> Non
     assert main(["judge", "--config", str(config)]) == 0
     assert len(shown) == 12
     assert all(len(views) == 2 and len(set(views)) == 1 for views in shown.values())
-    assert main(["judge", "--config", str(config), "--passes", "1", "--dry_run", "true"]) == 0
     config = judge_recipe(tmp_path, keys, asked.url, out=str(tmp_path / "o2"), **more)
-    assert main(["judge", "--config", str(config), "--texts.init_args.pictures", str(pictures)]) == 0
+    assert main(["judge", "--config", str(config), "--texts.pictures", str(pictures)]) == 0
     told = json.loads((tmp_path / "o2/summary.json").read_text())
     assert told["judges"]["judge-1"]["rejected"] == {"no picture2": 1}  # the set ends before p012
     assert all(len(set(views)) == 1 for views in shown.values())
