@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jobs import PROMPTS, server
-from parrot import completion
+from parrot import Misbehaviour, Parrot, completion
 from PIL import Image
 
 from pcclip.data.records import Picture, Triple
@@ -17,6 +18,14 @@ from pcclip.data.shards import ShardSetWriter
 
 PLACES = re.compile(r"Captions of the (\w+) picture:\n(.*?)\n(?=Captions of|Text to check)", re.DOTALL)
 TEXT = re.compile(r"Text to check[^\n]*:\n(.*)", re.DOTALL)
+
+
+Start = Callable[[Misbehaviour | None], Parrot]
+
+
+def number(row: dict[str, str]) -> int:
+    """The number of the text that a CSV's row is about."""
+    return int(row["key"].removeprefix("t-"))
 
 
 def truth(number: int) -> dict[str, str]:

@@ -6,22 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jobs import PROMPTS, ROOT, RULES, server
-from judged import judge_recipe, rate, read, rules, triple, truth, write_pictures, write_set
-from parrot import Misbehaviour, Parrot, completion
+from judged import Start, judge_recipe, number, rate, read, rules, triple, truth, write_pictures, write_set
+from parrot import completion
 
 from pcclip.cli import main
 from pcclip.generation.judging.criteria import NAMES
-
-Start = Callable[[Misbehaviour | None], Parrot]
-
-
-def number(row: dict[str, str]) -> int:
-    return int(row["key"].removeprefix("t-"))
 
 
 def test_a_judge_finds_the_faults_in_both_orders(parrot: Start, tmp_path: Path) -> None:
@@ -227,4 +220,8 @@ def test_a_recipe_is_shown_without_asking(parrot: Start, tmp_path: Path, capsys)
     assert "the first picture shown first" in said
     assert "prompt tokens (estimated" in said
     assert not asked.bodies
+    with pytest.raises(SystemExit) as end:
+        main(["judge", "--config", str(ROOT / "data_recipes/coco/judge.yaml"), "--print_config"])
+    assert end.value.code == 0
+    assert "name: judge-captions" in capsys.readouterr().out
     assert not (tmp_path / "judged").exists()

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from browser import Tab, browse
 from jobs import HOSTILE
-from judged import judge_recipe, read, rules, triple, truth, write_pictures, write_set
-from test_judge import Start, number
+from judged import Start, judge_recipe, number, read, rules, triple, truth, write_pictures, write_set
 
 from pcclip.cli import main
 from pcclip.data.records import Triple
