@@ -21,7 +21,8 @@ KAPPA_NOTE = (
     "Kappa is Cohen's: agreement beyond what the two raters' shares make likely by chance, 1 at best, 0 by "
     "chance; for `specific` with quadratic weights, so that near misses count little. Intervals: 95 %, "
     "Wilson for shares, bootstrap over texts (2,000) for kappa. Where nearly all texts get one value, kappa "
-    "is low or undefined (n/d) even if raters agree: read it with the raw agreement and the shares beside it."
+    "is low or undefined (n/d) even if raters agree: read it with the raw agreement and the shares beside it; where "
+    "one rater gave one value only, it is 0 whatever the other said."
 )
 
 
@@ -134,7 +135,8 @@ def _share(share: Interval) -> str:
 def _number(number: Interval) -> str:
     if math.isnan(number.value):
         return "n/d"
-    return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
+    value, low, high = (round(n, 2) + 0.0 for n in (number.value, number.low, number.high))  # no -0.00
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _row(*cells: object) -> str:
