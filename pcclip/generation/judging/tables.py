@@ -21,8 +21,8 @@ KAPPA_NOTE = (
     "Kappa is Cohen's: agreement beyond what the two raters' shares make likely by chance, 1 at best, 0 by "
     "chance; for `specific` with quadratic weights, so that near misses count little. Intervals: 95 %, "
     "Wilson for shares, bootstrap over texts (2,000) for kappa. Where nearly all texts get one value, kappa "
-    "is low or undefined (n/d) even if raters agree: read it with the raw agreement and the shares beside it; where "
-    "one rater gave one value only, it is 0 whatever the other said."
+    "is low or undefined (n/d) even if raters agree: read it with the raw agreement and the shares beside "
+    "it; where one rater gave one value only, it is 0 whatever the other said."
 )
 
 
