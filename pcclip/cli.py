@@ -45,6 +45,12 @@ def _write(arguments: list[str]) -> None:
     _function("pcclip.generation.write", "write")(words)
 
 
+def _judge(arguments: list[str]) -> None:
+    from pcclip.generation.judging.cli import run
+
+    run(arguments)
+
+
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
     """A verb that is one typed function, imported when it is called."""
 
@@ -64,6 +70,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.data.prepare", "prepare"),
     ),
     "write": ("have differences written by a language model or by rules", _write),
+    "judge": ("have written texts rated, by language models or by people", _judge),
     "inspect": (
         "validate shards and show what is in them",
         _function("pcclip.data.inspect", "inspect", positional=True),

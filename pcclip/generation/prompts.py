@@ -74,7 +74,8 @@ class PromptTemplate:
         system: The system message; empty for none.
         examples: Worked examples, as earlier turns of the chat.
         answer: `text`, or `json` to have the engine decode by `schema`.
-        answer_field: The field of the JSON that holds the text.
+        answer_field: The field of the JSON that holds the text; empty to take the whole JSON, which needs a
+            `schema` and examples whose answers are JSON.
         schema: JSON schema of the answer; by default an object with `answer_field` alone.
         system_role: False for models whose chat template knows no system message: it then goes before the
             first question.
@@ -100,6 +101,8 @@ class PromptTemplate:
         """Refuses slots that nothing fills, and examples that leave slots open."""
         if self.caption_characters < 1:
             raise PcclipError(f"prompt {self.name!r}: 'caption_characters' must be 1 or more.")
+        if not self.answer_field and self.schema is None:
+            raise PcclipError(f"prompt {self.name!r}: an empty 'answer_field' needs a 'schema'.")
         self._pieces = _SLOT.split(self.question)
         used = self._pieces[1::2]
         known = [*_CAPTIONS, *_PICTURES, *self.slots]
@@ -172,8 +175,9 @@ class PromptTemplate:
         if self.answer == "text":
             return text.strip()
         try:
-            # not strict: decoding by a schema lets bare control characters into strings
-            value = json.loads(text, strict=False)[self.answer_field]
+            # not strict: what engines decode by a schema may hold bare control characters inside texts
+            whole = json.loads(text, strict=False)
+            value = whole[self.answer_field] if self.answer_field else text
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RowRejected("answer is not the JSON asked for") from error
         if not isinstance(value, str):
@@ -224,7 +228,7 @@ class PromptTemplate:
             if number == 0 and not self.system_role:
                 question = f"{self.system.strip()}\n\n{question}".strip()
             answer = example.answer.strip()
-            if self.answer == "json":
+            if self.answer == "json" and self.answer_field:
                 answer = json.dumps({self.answer_field: answer}, ensure_ascii=False)
             messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         return messages
