@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
-from pcclip.data.sources.base import Source
+from pcclip.data.sources.base import DescribedPictures
 from pcclip.errors import PcclipError
 from pcclip.generation.rules import RuleWriter
 from pcclip.generation.vocabulary import Attribute, Degree
@@ -31,7 +31,7 @@ class RuleTextWriter(Writer):
     name: ClassVar[str] = "rules"
     needs_prompt: ClassVar[bool] = False
 
-    source: Source
+    source: DescribedPictures
     seed: int = 0
     margins: dict[str, float] = field(default_factory=dict)
     clause_shares: list[float] = field(default_factory=lambda: [1.0])
