@@ -26,25 +26,29 @@ class ClassTextRows(RowSource):
     """Rows about classes. They fill a prompt's slots `class1`, `class2` (of pairs) and `domain`.
 
     Args:
-        classes: Names in a list; a text file, one a line; a JSON file with `classes`, such as a prepared
-            set's `evaluation.json`; a picture set, whose classes are taken; or a source of pictures, whose
-            classes come with their attributes for the rule-based writer.
         name: Keys of the rows start with it.
+        classes: Names in a list; a text file, one a line; a JSON file with `classes`, such as a prepared
+            set's `evaluation.json`; or a picture set, whose classes are taken.
+        source: Instead of `classes`: a source of pictures, whose classes come with their attributes, for the
+            rule-based writer.
         domain: What all classes are kinds of, such as "bird", for prompts that say it.
         texts: How many texts are written for each.
         note: The licence of the classes, where their source does not say it.
     """
 
-    incidental: ClassVar[tuple[str, ...]] = ("classes", "note")
+    incidental: ClassVar[tuple[str, ...]] = ("classes", "source", "note")
 
-    classes: list[str] | str | CaptionedPictures
     name: str
+    classes: list[str] | str | None = None
+    source: CaptionedPictures | None = None
     domain: str = ""
     texts: int = 1
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses to write nothing."""
+        """Refuses to write nothing, or about two lists of classes."""
+        if (self.classes is None) == (self.source is None):
+            raise PcclipError("rows: give 'classes' or 'source', one of them.")
         if self.texts < 1:
             raise PcclipError(f"rows: 'texts' is {self.texts}; give 1 or more.")
 
@@ -77,8 +81,8 @@ class ClassTextRows(RowSource):
         """As `note`, the source or the set's card says."""
         if self.note:
             return self.note
-        if isinstance(self.classes, CaptionedPictures):
-            return self.classes.licence
+        if self.source is not None:
+            return self.source.licence
         if isinstance(self.classes, str) and (Path(self.classes) / SET_FILE).is_file():
             return str(ShardSet.load(Path(self.classes)).card.get("licence") or super().licence())
         return super().licence()
@@ -93,7 +97,7 @@ class ClassTextRows(RowSource):
 
     @cached_property
     def _known(self) -> Known:
-        return read_classes(self.classes)
+        return classes_of(self.source) if self.source is not None else read_classes(self.classes or [])
 
     @cached_property
     def _names(self) -> list[str]:
@@ -148,21 +152,24 @@ class ClassPairRows(ClassTextRows):
             raise PcclipError("rows: 'pairs' names a pair twice. Raise 'texts' for more than one text.")
 
 
-def read_classes(classes: list[str] | str | CaptionedPictures) -> Known:
-    """The classes that a setting names (see `ClassTextRows`), with their attributes from a source.
+def classes_of(source: CaptionedPictures) -> Known:
+    """The classes of a source's pictures, each with the attributes of its first picture."""
+    known: Known = {}
+    for split in SPLITS:
+        for picture in source.texts(split) if source.count(split) else ():
+            if picture.class_name is not None:
+                known.setdefault(picture.class_name, picture.attributes)
+    return _enough(known, source.name)
+
+
+def read_classes(classes: list[str] | str) -> Known:
+    """The classes that a setting names (see `ClassTextRows`).
 
     Raises:
         PcclipError: There are fewer than two, or a name comes twice in a list.
     """
     if isinstance(classes, list):
         return _of_names(classes, "'classes'")
-    if isinstance(classes, CaptionedPictures):
-        known: Known = {}
-        for split in SPLITS:
-            for picture in classes.texts(split) if classes.count(split) else ():
-                if picture.class_name is not None:
-                    known.setdefault(picture.class_name, picture.attributes)
-        return _enough(known, classes.name)
     path = Path(classes)
     if path.is_file() and path.suffix != ".tar":
         return _of_names(_listed(path), classes)

@@ -114,12 +114,16 @@ class ClassTextFinish(Finish):
     def made(self) -> Made:
         """Reads the file."""
         made = ClassTexts.load(self.last_file)
-        samples = [
+        samples = (
             f"{entry.name}{f' against {entry.other}' if entry.other else ''}: {text}"
-            for entry in made.entries[:_SAMPLES]
+            for entry in made.entries
             for text in entry.texts
-        ]
-        return Made(sum(len(entry.texts) for entry in made.entries), made.card, samples)
+        )
+        return Made(
+            sum(len(entry.texts) for entry in made.entries),
+            made.card,
+            list(itertools.islice(samples, _SAMPLES)),
+        )
 
     def _entries(self, rejected: Counter[str], pairs: bool) -> Iterator[ClassText]:
         each = self.source.texts

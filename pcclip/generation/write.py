@@ -102,7 +102,14 @@ def write(
     try:
         for path in manifest.forgotten:
             print(f"{path}: not as it was written; its rows are asked again", file=sys.stderr)
-        parts = (manifest, rows, writer, prompt, sampling, repeats)
+        parts = {
+            "manifest": manifest,
+            "rows": rows,
+            "writer": writer,
+            "prompt": prompt,
+            "sampling": sampling,
+            "repeats": repeats,
+        }
         finish = _finish(parts, payload, records_per_shard, noise)
         if finish.is_done():
             print(f"{out}: already made by this recipe; delete the folder to make it again")
@@ -131,14 +138,14 @@ def write(
     print(f"{out}: {count} {finish.what} in {time.perf_counter() - start:.0f} s; see {Path(out) / CARD}")
 
 
-def _finish(parts: tuple[Any, ...], payload: Payload, records_per_shard: int, noise: NoisePlan) -> Finish:
+def _finish(parts: dict[str, Any], payload: Payload, records_per_shard: int, noise: NoisePlan) -> Finish:
     """What makes of a job's answers what its rows are for."""
-    rows = parts[1]
+    rows = parts["rows"]
     if isinstance(rows, CaptionRows):
-        return CaptionFinish(*parts, source=rows, records_per_shard=records_per_shard)
+        return CaptionFinish(**parts, source=rows, records_per_shard=records_per_shard)
     if isinstance(rows, ClassTextRows):
-        return ClassTextFinish(*parts, source=rows)
-    return TripleFinish(*parts, payload=payload, records_per_shard=records_per_shard, noise=noise)
+        return ClassTextFinish(**parts, source=rows)
+    return TripleFinish(**parts, payload=payload, records_per_shard=records_per_shard, noise=noise)
 
 
 def settings_of(
