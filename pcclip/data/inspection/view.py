@@ -65,7 +65,8 @@ def _counts(report: InspectReport) -> Table:
         if counts:
             listed = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:10])
             rows.append((name, listed + (f", ... ({len(counts)} in all)" if len(counts) > 10 else "")))
-    rows += [(name.replace("_", " "), _told(value)) for name, value in report.origin.items()]
+    told = {k: v for k, v in report.origin.items() if k != "writer" or not report.writers}
+    rows += [(name.replace("_", " "), _told(value)) for name, value in told.items()]
     for name, value in rows:
         table.add_row(f"[dim]{name}[/]", escape(value))
     return table
