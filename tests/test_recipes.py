@@ -15,10 +15,12 @@ RECIPES = sorted(p for p in (ROOT / "data_recipes").glob("*/*.yaml") if p.parent
 
 
 def commands(recipe: Path) -> list[list[str]]:
-    """The `pcclip prepare` and `pcclip write` commands of a recipe's header."""
+    """The commands of a recipe's header that take recipes."""
     lines = recipe.read_text().splitlines()
     header = "\n".join(line.removeprefix("#") for line in lines if line.startswith("#"))
-    found = re.findall(r"^ {2,}(?:\S+/)?pcclip ((?:prepare|write) (?:.*\\\n)*.*)$", header, re.M)
+    found = re.findall(
+        r"^ {2,}(?:\S+/)?pcclip ((?:prepare|write|judge) --config (?:.*\\\n)*.*)$", header, re.M
+    )
     return [shlex.split(text.replace("\\\n", " ")) for text in found]
 
 
