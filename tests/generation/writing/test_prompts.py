@@ -181,10 +181,14 @@ def test_own_slots_and_slots_that_nothing_fills() -> None:
 def test_every_shipped_prompt_renders(file: Path, tmp_path: Path) -> None:
     prompt = shipped(file.name)
     (tmp_path / "p.png").write_bytes(PNG)
-    messages = prompt.render(row(picture1=tmp_path / "p.png", picture2=tmp_path / "p.png")).messages
+    slots = dict.fromkeys(prompt.slots, "a text")
+    shown = row(picture1=tmp_path / "p.png", picture2=tmp_path / "p.png", slots=slots)
+    messages = prompt.render(shown).messages
     assert messages[0]["role"] == "system"
     assert len(messages) == 2 + 2 * len(prompt.examples)
     assert prompt.name.replace("-", "_") == file.stem
     if prompt.answer == "json":
         answers = [json.loads(m["content"]) for m in messages if m["role"] == "assistant"]
-        assert all(list(a) == ["difference"] and 20 <= len(a["difference"]) <= 400 for a in answers)
+        schema = prompt.json_schema()
+        assert all(list(a) == schema["required"] == list(schema["properties"]) for a in answers)
+        assert all(20 <= len(a["difference"]) <= 400 for a in answers if "difference" in a)
