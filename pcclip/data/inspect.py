@@ -19,6 +19,8 @@ from pcclip.data.records import Kind, Payload, ShardError, image_extension, stab
 from pcclip.data.sets import SET_FILE, ShardSet, resolve_shards
 from pcclip.errors import PcclipError
 
+_ORIGIN = ("source", "split", "writer", "model", "prompt", "prompt_version", "licence", "noise", "captions")
+
 __all__ = ["InspectReport", "inspect", "inspect_shards"]
 
 
@@ -112,11 +114,13 @@ def _key_hashes(paths: Sequence[Path]) -> npt.NDArray[np.uint64]:
 
 
 def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str]) -> None:
-    """Checks the shards' bytes against the sums in `set.json`."""
+    """Checks the shards' bytes against the sums in `set.json`, and notes what its card says."""
     for folder in map(Path, [shards] if isinstance(shards, str) else shards):
         if not folder.is_dir():
             continue
-        for entry in ShardSet.load(folder).shards:
+        listed = ShardSet.load(folder)
+        report.origin = {name: listed.card[name] for name in _ORIGIN if listed.card.get(name)}
+        for entry in listed.shards:
             with (folder / entry.name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
                     report.fault(

@@ -9,7 +9,6 @@ from typing import Any
 
 from pcclip.data.records import Triple
 from pcclip.errors import PcclipError
-from pcclip.generation.filters.types import Rejected
 
 _PERCENT = 100.0
 
@@ -93,23 +92,23 @@ def _donor(triple: Triple, triples: Sequence[Triple], seed: int) -> Triple | Non
     return None
 
 
-def let_through(triple: Triple, rejected: Rejected, plan: NoisePlan) -> Triple | None:
+def let_through(triple: Triple, answer: str, reason: str, plan: NoisePlan) -> Triple | None:
     """Lets a rejected answer into the set, unfiltered, if its turn has come.
 
     Args:
         triple: What the record would be, had the answer been accepted; its text is not looked at.
-        rejected: The answer and why it was rejected.
+        answer: As the model gave it.
+        reason: Why it was rejected.
         plan: How many are let through.
 
     Returns:
         The record, which says so under `noise` of its source; None where the answer stays rejected: it was
         not drawn, or there is nothing in it that a file can hold.
     """
-    answer = rejected.answer.encode("utf-8", "ignore").decode().strip()
-    if not answer or _draw("unfiltered", triple.key, plan.seed) * _PERCENT >= plan.unfiltered:
+    text = answer.encode("utf-8", "ignore").decode().strip()
+    if not text or _draw("unfiltered", triple.key, plan.seed) * _PERCENT >= plan.unfiltered:
         return None
-    source = _marked(triple.source, "unfiltered", reason=rejected.reason.value)
-    return replace(triple, difference=answer, source=source)
+    return replace(triple, difference=text, source=_marked(triple.source, "unfiltered", reason=reason))
 
 
 def _marked(source: dict[str, Any], kind: str, **more: str) -> dict[str, Any]:

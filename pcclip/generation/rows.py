@@ -30,13 +30,13 @@ class HasBytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question of the job: how does image1 differ from image2?
+    """One question of the job: how does image1 differ from image2? Or something about one thing alone.
 
     Args:
         number: Place in the job, counted from 0 without gaps.
         key: Key of the triple that it becomes; unique in the job.
-        image1: Key of the picture that the text describes.
-        image2: Key of the picture that it is compared with.
+        image1: Key of the picture that the text describes, or the name of a class.
+        image2: What it is compared with; empty where the text is about image1 alone.
         captions1: Captions of image1, as they came; the prompt chooses and cleans.
         captions2: Captions of image2.
         attributes1: What is known of image1, for the rule-based writer.

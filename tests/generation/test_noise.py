@@ -4,7 +4,6 @@ import pytest
 
 from pcclip.data.records import Triple
 from pcclip.errors import PcclipError
-from pcclip.generation.filters import Limits, Rejected, clean
 from pcclip.generation.noise import NoisePlan, add_noise, let_through
 
 
@@ -13,12 +12,6 @@ def chunk(count: int, start: int = 0) -> list[Triple]:
         Triple(f"k{n}", f"a{n}", f"b{n}", f"text of pair {n}", {"writer": "test", "captions": ["x", "y"]})
         for n in range(start, start + count)
     ]
-
-
-def refused(answer: str) -> Rejected:
-    rejected = clean(answer, Limits())
-    assert isinstance(rejected, Rejected)
-    return rejected
 
 
 def kinds(triples: list[Triple]) -> list[str]:
@@ -79,21 +72,21 @@ def test_shuffled_texts_are_of_another_pair_and_say_something_else() -> None:
 
 
 def test_rejected_answers_are_let_through_as_they_are() -> None:
-    rejected = refused("  Sorry, I can't see any pictures.\n")
-    passed = [let_through(triple, rejected, NoisePlan(unfiltered=25)) for triple in chunk(2000)]
+    refused = ("  Sorry, I can't see any pictures.\n", "refusal")
+    passed = [let_through(triple, *refused, NoisePlan(unfiltered=25)) for triple in chunk(2000)]
     records = [record for record in passed if record is not None]
     assert 0.21 * 2000 < len(records) < 0.29 * 2000
     for record in records:
         assert record.difference == "Sorry, I can't see any pictures."
         assert record.source["noise"] == {"kind": "unfiltered", "reason": "refusal"}
         assert record.source["writer"] == "test"
-    assert all(let_through(t, rejected, NoisePlan(unfiltered=100)) for t in chunk(50))
-    assert not any(let_through(t, rejected, NoisePlan()) for t in chunk(50))
+    assert all(let_through(t, *refused, NoisePlan(unfiltered=100)) for t in chunk(50))
+    assert not any(let_through(t, *refused, NoisePlan()) for t in chunk(50))
 
 
 @pytest.mark.parametrize("answer", ["", " \n", "\ud800"])
 def test_answers_that_no_file_can_hold_stay_rejected(answer: str) -> None:
-    assert let_through(chunk(1)[0], refused(answer), NoisePlan(unfiltered=100)) is None
+    assert let_through(chunk(1)[0], answer, "empty", NoisePlan(unfiltered=100)) is None
 
 
 def test_no_noise_is_falsy_and_changes_nothing() -> None:

@@ -33,6 +33,7 @@ class InspectReport:
         writers: Triples: records by `source.writer`.
         classes: Pictures: records by class.
         attributes: Pictures: records by attribute name.
+        origin: What the set's card says of its making: writer, model, prompt, licence, noise.
         skipped: Files in the tars that belong to no record.
         faults: The first 20 faults, each with file, key and remedy.
         fault_count: All faults.
@@ -56,6 +57,7 @@ class InspectReport:
     writers: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, int] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
     faults: list[str] = field(default_factory=list)
     fault_count: int = 0

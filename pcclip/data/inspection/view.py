@@ -65,9 +65,15 @@ def _counts(report: InspectReport) -> Table:
         if counts:
             listed = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:10])
             rows.append((name, listed + (f", ... ({len(counts)} in all)" if len(counts) > 10 else "")))
+    told = {k: v for k, v in report.origin.items() if k != "writer" or not report.writers}
+    rows += [(name.replace("_", " "), _told(value)) for name, value in told.items()]
     for name, value in rows:
         table.add_row(f"[dim]{name}[/]", escape(value))
     return table
+
+
+def _told(value: Any) -> str:
+    return ", ".join(f"{k} {n}" for k, n in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _sample(sample: dict[str, Any]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcclip.generation.filters.copies import copy_fault, echo_fault
+from pcclip.generation.filters.copies import copy_fault, echo_fault, equal_fault
 from pcclip.generation.filters.cuts import CUTS
 from pcclip.generation.filters.language import language_fault
 from pcclip.generation.filters.markup import code_fault, markup_fault
@@ -67,9 +67,10 @@ def _faults(
     yield Reason.MARKUP, markup_fault(text)
     yield Reason.CODE, code_fault(text, limits)
     yield Reason.REPETITION, repetition_fault(text, limits)
-    yield Reason.NO_DIFFERENCE, same_fault(text)
+    yield Reason.NO_DIFFERENCE, same_fault(text) if limits.comparing else None
     yield Reason.REFUSAL, refusal_fault(text)
-    yield Reason.COPIED_CAPTION, copy_fault(text, context, limits)
+    copied = copy_fault(text, context, limits) if limits.comparing else equal_fault(text, context)
+    yield Reason.COPIED_CAPTION, copied
     yield Reason.ECHO_OF_PROMPT, echo_fault(text, context, limits)
     yield Reason.NOT_LANGUAGE, language_fault(text, limits)
     yield Reason.TRUNCATED, truncation_fault(text, limits, context, cut_off)

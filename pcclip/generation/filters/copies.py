@@ -78,6 +78,12 @@ def copy_fault(text: str, context: Context, limits: Limits) -> str | None:
     return None
 
 
+def equal_fault(text: str, context: Context) -> str | None:
+    """What shows that a text has the very words of a caption; None: it has others, or another order."""
+    said = words(text)
+    return "a caption, word for word" if any(said == words(c) for c in context.captions) else None
+
+
 @lru_cache(maxsize=64)
 def _content(text: str) -> Counter[str]:
     """The words that say something, without the ending by which captions and sentences differ."""

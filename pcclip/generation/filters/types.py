@@ -51,6 +51,8 @@ class Limits:
         max_echo: How much of an answer may come from the prompt, as a share of its runs of four words.
         max_copied: How much of an answer that names no difference may come from the captions, as a share of
             its words.
+        comparing: Whether answers tell differences. False for captions and descriptions: they may say that
+            things are alike, and a rewritten caption may use the caption's words, but must not equal it.
 
     Raises:
         PcclipError: A limit is out of range, or the language is unknown.
@@ -67,6 +69,7 @@ class Limits:
     min_function_words: float = 0.1
     max_echo: float = 0.5
     max_copied: float = 0.85
+    comparing: bool = True
 
     def __post_init__(self) -> None:
         """Refuses limits that contradict themselves."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pcclip.data.sources.base import DescribedPictures
@@ -37,22 +38,13 @@ class RuleTextWriter(Writer):
     clause_shares: list[float] = field(default_factory=lambda: [1.0])
     category_weight: float = 0.4
 
-    def __post_init__(self) -> None:
-        """Builds the rules."""
-        self._writer = RuleWriter(
-            tuple(map(self._with_margin, self.source.attributes())),
-            self.source.references(),
-            self.seed,
-            self.clause_shares,
-            self.category_weight,
-        )
-
     def write(self, requests: Iterator[Request]) -> Iterator[Answer | None]:
         """Answers in the order of the requests."""
+        rules = self._writer
         for request in requests:
             row = request.row
             try:
-                written = self._writer.write(row.key, row.attributes1, row.attributes2)
+                written = rules.write(row.key, row.attributes1, row.attributes2)
             except Exception as error:  # whatever is wrong with one row's attributes is that row's error
                 yield Answer(row.number, "", "error", error=f"{type(error).__name__}: {error}")
                 continue
@@ -70,6 +62,17 @@ class RuleTextWriter(Writer):
         }
         digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
         return super().describe() | {"source": type(self.source).__qualname__, "words": digest}
+
+    @cached_property
+    def _writer(self) -> RuleWriter:
+        """The rules; some sources read the words of their attributes from files."""
+        return RuleWriter(
+            tuple(map(self._with_margin, self.source.attributes())),
+            self.source.references(),
+            self.seed,
+            self.clause_shares,
+            self.category_weight,
+        )
 
     def _with_margin(self, attribute: Attribute) -> Attribute:
         if not isinstance(attribute, Degree):
