@@ -14,7 +14,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_model(folder: Path, texts: list[str], context: int = 1024) -> Path:
+def make_tokenizer(texts: list[str], special: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -22,12 +22,16 @@ def make_model(folder: Path, texts: list[str], context: int = 1024) -> Path:
         texts,
         trainers.BpeTrainer(
             vocab_size=2000,
-            special_tokens=SPECIAL,
+            special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>")
+
+
+def make_model(folder: Path, texts: list[str], context: int = 1024) -> Path:
+    fast = make_tokenizer(texts, SPECIAL)
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
     torch.manual_seed(0)
