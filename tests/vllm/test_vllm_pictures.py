@@ -1,4 +1,4 @@
-"""The job with prompts that show both pictures: a tiny LLaVA in the real engine, real COCO photos."""
+"""The job with prompts that show both pictures: a tiny Idefics3 in the real engine, real COCO photos."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ MISSING, BROKEN, NO_PICTURE = 5, 9, 13
 
 @pytest.fixture(scope="module")
 def seeing(captions: dict[int, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_llava import make_vision_language_model
+    from tiny_idefics import make_vision_language_model
 
     texts = [caption for several in captions.values() for caption in several]
-    return make_vision_language_model(tmp_path_factory.mktemp("model") / "tiny-llava", texts)
+    return make_vision_language_model(tmp_path_factory.mktemp("model") / "tiny-idefics", texts)
 
 
 def picture_lines(pictures: list[Path], folder: Path) -> list[dict]:
@@ -44,7 +44,7 @@ def picture_lines(pictures: list[Path], folder: Path) -> list[dict]:
 
 def prompt_tokens(model: Path, template: PromptTemplate, line: dict) -> int:
     """Tokens that the chat has by the model's own files, with each picture's own."""
-    from tiny_llava import PICTURE_TOKENS
+    from tiny_idefics import PICTURE_TOKENS
     from transformers import AutoTokenizer
 
     row = Row(0, "k", "a", "b", picture1=Path(line["picture1"]), picture2=Path(line["picture2"]))
