@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from pcclip.generation.writers.base import Answer, Request
-from pcclip.generation.writers.ray_pool import RayPool, RayWorkers
+from pcclip.generation.writers.ray_cluster import RayWorkers
+from pcclip.generation.writers.ray_pool import RayPool
 from pcclip.generation.writers.vllm_engine import VllmEngine
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 from jobs import PROMPTS, ROOT, RULES, made, recipe, records, row_lines, server, start, write_rows
+from jsonargparse import ArgumentParser
 from parrot import Misbehaviour, Parrot
 
 from pcclip.cli import main
 from pcclip.generation.rows import Row
+from pcclip.generation.write import write
 from pcclip.generation.writers.base import Request, Sampling
 from pcclip.generation.writers.ray_feed import Feed
+from pcclip.generation.writers.vllm_on_ray import VllmOnRay
 
 pytest.importorskip("ray")
 HERE = Path(__file__).parent
@@ -209,6 +212,23 @@ def test_missing_ray_is_told_with_the_remedy(tmp_path: Path, monkeypatch, capsys
     config = recipe(tmp_path, write_rows(tmp_path / "rows.jsonl", row_lines(5)), on_ray("auto", RULES))
     assert main(["write", "--config", str(config)]) == 1
     assert "Install it by 'pip install pcclip[ray]'" in capsys.readouterr().err
+
+
+def test_the_overlay_puts_every_vllm_recipe_on_ray_and_changes_nothing_else() -> None:
+    recipes = [f for f in (ROOT / "data_recipes").rglob("*.yaml") if "VllmEngine\n" in f.read_text()]
+    assert len(recipes) >= 2
+    for file in recipes:
+        parser = ArgumentParser()
+        parser.add_argument("--config", action="config")
+        parser.add_function_arguments(write, sub_configs=True)
+        words = ["--config", str(file)]
+        alone = parser.instantiate(parser.parse_args(words)).writer
+        words += ["--config", str(ROOT / "data_recipes" / "overlays" / "ray.yaml")]
+        spread = parser.instantiate(parser.parse_args([*words, "--writer.workers.count", "3"])).writer
+        assert type(spread) is VllmOnRay
+        assert (spread.workers.count, spread.workers.num_gpus) == (3, 1)
+        assert spread.describe() == alone.describe()
+        assert (spread.name, spread.python, spread.engine) == (alone.name, alone.python, alone.engine)
 
 
 def requests(pictures: list[str]) -> list[Request]:
