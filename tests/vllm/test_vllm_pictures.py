@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from engine_settings import ENGINE, ENVIRONMENT
 from jobs import PROMPTS, recipe, records, triples, write_rows
 
@@ -77,13 +78,10 @@ def test_the_engine_sees_both_pictures(seeing: Path, real_data: Path, tmp_path: 
     assert main(["write", "--config", str(config)]) == 0, (tmp_path / "engine.log").read_text()[-3000:]
     told = records(tmp_path / "out")
     assert [r["row"] for r in told] == list(range(len(lines)))
-    print(told[BROKEN]["error"], told[0])
     assert {r["row"] for r in told if r["error"]} == {BROKEN}
+    assert "Failed to load image" in told[BROKEN]["error"]
     assert told[MISSING]["reason"] == "no file for picture2"
     assert told[NO_PICTURE]["reason"] == "picture2 is neither JPEG, PNG nor WebP"
-
-    import yaml
-
     template = PromptTemplate(**yaml.safe_load((PROMPTS / "picture_pair.yaml").read_text()))
     asked = [r for r in told if r["row"] not in (MISSING, BROKEN, NO_PICTURE)]
     assert {r["tokens"][0] for r in asked} == {prompt_tokens(seeing, template, lines[0])}

@@ -16,10 +16,10 @@ SIDE, PATCH, SCALE = 112, 14, 2
 IMAGE, MARK, GLOBAL = "<image>", "<fake_token_around_image>", "<global-img>"
 PICTURE_TOKENS = (SIDE // PATCH // SCALE) ** 2 + 3  # and the marks around them
 CHAT_TEMPLATE = (
-    "{{ '<s>' }}{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if m['content'] is string %}"
-    "{{ m['content'] }}{% else %}{% for part in m['content'] %}"
-    "{% if part['type'] == 'image' %}{{ '<image>' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    "{{ '<s>' }}{% for m in messages %}{{ '<|' + m['role'] + '|>' }}"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<image>' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% endif %}{{ '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
 
