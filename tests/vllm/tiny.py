@@ -13,12 +13,10 @@ CHAT_TEMPLATE = (
     "{{ '<s>' }}{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+STEPS = 120  # of teaching: sentences in the way of the lessons, in less than half a minute
 
-STEPS = 120
 
-
-def make_model(folder: Path, texts: list[str], context: int = 1024, lessons: list[str] | None = None) -> Path:
-    """Saves a model; with `lessons`, rendered chats, it is taught to write their answers, else it babbles."""
+def make_tokenizer(texts: list[str], special: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -26,12 +24,17 @@ def make_model(folder: Path, texts: list[str], context: int = 1024, lessons: lis
         texts,
         trainers.BpeTrainer(
             vocab_size=2000,
-            special_tokens=SPECIAL,
+            special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>")
+
+
+def make_model(folder: Path, texts: list[str], context: int = 1024, lessons: list[str] | None = None) -> Path:
+    """Saves a model; with `lessons`, rendered chats, it is taught to write their answers, else it babbles."""
+    fast = make_tokenizer(texts, SPECIAL)
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
     torch.manual_seed(0)
@@ -57,7 +60,7 @@ def make_model(folder: Path, texts: list[str], context: int = 1024, lessons: lis
 
 
 def teach(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, lessons: list[str]) -> None:
-    """A few hundred steps on the answers of chats: enough for sentences in the way of the lessons."""
+    """Trains on the answers of chats; the loss leaves the questions out."""
     answer = tokenizer.convert_tokens_to_ids("<|assistant|>")
     chats = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in lessons]
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)

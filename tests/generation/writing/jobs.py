@@ -98,7 +98,7 @@ def start(config: Path, *more: str) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "pcclip", "write", "--config", str(config), *more],
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
         )
 
 
