@@ -14,8 +14,9 @@ from pcclip.data.records import Picture
 from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, resolve_shards
 from pcclip.errors import PcclipError
 from pcclip.generation.pairs import PairPlan, draw_pool
+from pcclip.generation.picture_pairs import ShardPicture
 from pcclip.generation.picture_texts import picture_text
-from pcclip.generation.rows import Row, RowSource, ShardPicture
+from pcclip.generation.rows import Row, RowSource
 
 
 @dataclass

@@ -26,8 +26,9 @@ from pcclip.data.sources.shapes import Shapes
 from pcclip.generation.job import WriteJob
 from pcclip.generation.manifest import Manifest
 from pcclip.generation.pairs import PairPlan
+from pcclip.generation.picture_pairs import PicturePairs
 from pcclip.generation.prompts import PromptTemplate
-from pcclip.generation.rows import PicturePairs, Row, RowSource
+from pcclip.generation.rows import Row, RowSource
 from pcclip.generation.write import write
 from pcclip.generation.writers.base import Request, Sampling
 from pcclip.generation.writers.rule_writer import RuleTextWriter

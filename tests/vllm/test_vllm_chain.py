@@ -60,7 +60,7 @@ def write_recipe(folder: Path, real_data: Path, model: Path) -> Path:
     }
     settings = {
         "rows": {
-            "class_path": "pcclip.generation.source_pairs.SourcePairs",
+            "class_path": "pcclip.generation.picture_pairs.SourcePairs",
             "init_args": {"source": source, "plan": plan, "name": "coco"},
         },
         "prompt": "prompt.yaml",

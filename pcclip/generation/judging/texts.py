@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from pcclip.data.records import IMAGE_EXTENSIONS, Picture, ShardError, Triple
 from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, resolve_shards
 from pcclip.errors import PcclipError
-from pcclip.generation.rows import Described, HasBytes, Row, RowSource, ShardPicture
+from pcclip.generation.picture_pairs import ShardPicture
+from pcclip.generation.rows import Described, HasBytes, Row, RowSource
 
 
 @dataclass(frozen=True)

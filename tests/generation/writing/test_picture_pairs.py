@@ -11,8 +11,7 @@ from pcclip.cli import main
 from pcclip.data.sources.awa2 import Awa2
 from pcclip.data.sources.coco import Coco
 from pcclip.generation.pairs import PairPlan
-from pcclip.generation.rows import PicturePairs
-from pcclip.generation.source_pairs import SourcePairs
+from pcclip.generation.picture_pairs import PicturePairs, SourcePairs
 
 SHAPES = ["--config", "data_recipes/shapes/demo.yaml", "--config", "data_recipes/shapes/smoke.yaml"]
 
@@ -26,7 +25,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def write(folder: Path, shards: str, **plan: object) -> list[dict]:
     init = {"pictures": shards, "plan": plan, "name": "s", "seed": 5}
-    rows = {"class_path": "pcclip.generation.rows.PicturePairs", "init_args": init}
+    rows = {"class_path": "pcclip.generation.picture_pairs.PicturePairs", "init_args": init}
     settings = {
         "rows": rows,
         "writer": RULES,
@@ -92,7 +91,7 @@ def test_a_source_with_attributes_is_written_about_by_rules(real_data: Path, tmp
     }
     plan = {"pictures": 0, "pairs": 20}
     rows = {
-        "class_path": "pcclip.generation.source_pairs.SourcePairs",
+        "class_path": "pcclip.generation.picture_pairs.SourcePairs",
         "init_args": {"source": source, "plan": plan, "name": "awa2"},
     }
     recipe = tmp_path / "recipe.yaml"
