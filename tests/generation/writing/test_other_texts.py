@@ -136,7 +136,7 @@ def test_a_sample_has_the_pictures_that_pairs_of_the_same_seed_have(parrot: Star
     assert main(["write", "--config", str(config)]) == 0
     pairs = {"pictures": folder, "plan": {"pictures": 20, "method": "all"}, "seed": 3}
     (tmp_path / "b").mkdir()
-    config = config_of(tmp_path / "b", "rows.PicturePairs", pairs, RULES)
+    config = config_of(tmp_path / "b", "picture_pairs.PicturePairs", pairs, RULES)
     main(["write", "--config", str(config)])
     drawn = {r["image1"] for r in records(tmp_path / "b" / "out")} | {
         r["image2"] for r in records(tmp_path / "b" / "out")
