@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import signal
 import sys
 import threading
@@ -16,16 +17,25 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+_WATCH_SECONDS = 0.5
 
-def end_with_parent(life: int) -> None:
-    """Ends this process group when the other end of a pipe is closed: when its holder has died."""
 
-    def wait() -> None:
-        with contextlib.suppress(OSError):
-            os.read(life, 1)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+def guard(life: int, connection: int) -> None:
+    """Starts a small process that ends this process group once this process or its starter is gone.
 
-    threading.Thread(target=wait, daemon=True).start()
+    A thread could not: a SIGKILL of this process alone would leave the engine's own processes behind.
+
+    Args:
+        life: Pipe whose other end the starter holds.
+        connection: Must not stay open when this process is gone: its end is how the starter learns of it.
+    """
+    guarded = os.getpid()
+    if os.fork() != 0:
+        return
+    os.close(connection)
+    while os.getppid() == guarded and not select.select([life], [], [], _WATCH_SECONDS)[0]:
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class Engine:
@@ -120,8 +130,8 @@ def serve(connection: Connection, options: dict[str, Any], chat: dict[str, Any])
 
 def main() -> None:
     """Reads the settings from the connection that was handed down, and serves."""
+    guard(int(sys.argv[2]), int(sys.argv[1]))
     connection = Connection(int(sys.argv[1]))
-    end_with_parent(int(sys.argv[2]))
     options, chat = connection.recv()
     try:
         serve(connection, options, chat)

@@ -31,6 +31,18 @@ def starts(tmp_path: Path) -> list[int]:
     return [int(line) for line in (tmp_path / "starts.txt").read_text().split()]
 
 
+def end(pid: int, seconds: float = 5.0) -> bool:
+    """Whether a process ends in time by itself."""
+    deadline = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def cores(tmp_path: Path) -> list[int]:
+    return [int(line) for line in (tmp_path / "starts.cores").read_text().split()]
+
+
 def ask(writer: VllmEngine, texts: list[str]) -> list[Answer]:
     def requests() -> Iterator[Request]:
         for number, text in enumerate(texts):
@@ -60,7 +72,21 @@ def test_answers_with_seeds_tokens_and_one_rows_error(tmp_path: Path) -> None:
     assert answers[7] == Answer(7, "", "error", error="ValueError: the prompt is too long")
     assert sum(a.error is None for a in answers) == 199
     assert writer.statistics() == {"restarts": 0}
-    assert not any(alive(pid) for pid in starts(tmp_path))
+    assert all(end(pid) for pid in starts(tmp_path) + cores(tmp_path))
+
+
+def test_the_engines_own_processes_end_when_only_their_parent_is_killed(tmp_path: Path) -> None:
+    writer = engine(tmp_path)
+    row = Row(0, "k0", "a", "b")
+    request = Request(row, [{"role": "user", "content": "hang"}], 0, Sampling())
+    answers = writer.write(iter([request]))
+    while not (tmp_path / "starts.cores").exists() or not cores(tmp_path):
+        next(answers)
+    (pid,), (core,) = starts(tmp_path), cores(tmp_path)
+    os.kill(pid, signal.SIGKILL)  # as an out-of-memory killer does, and Ray with a dead worker's children
+    assert end(core)
+    answers.close()
+    writer.close()
 
 
 @pytest.mark.timeout(60)
@@ -120,10 +146,8 @@ def test_a_killed_job_takes_its_engine_along_and_goes_on(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     process.wait()
     (pid,) = starts(tmp_path)
-    deadline = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not alive(pid)
+    assert end(pid)
+    assert end(cores(tmp_path)[0])
     assert main(["write", "--config", str(config)]) == 0
     assert [r["row"] for r in records(tmp_path / "out")] == list(range(3000))
     assert main(["write", "--config", str(config), "--out", str(tmp_path / "whole")]) == 0

@@ -5,6 +5,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,9 @@ class LLM:
         self.notes = Path(notes)
         with self.notes.open("a") as file:
             file.write(f"{os.getpid()}\n")
+        core = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])  # vLLM has such, too
+        with self.notes.with_suffix(".cores").open("a") as file:
+            file.write(f"{core.pid}\n")
         self.waiting: list = []
         self.llm_engine = self
         self.counter = 0
