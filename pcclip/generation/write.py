@@ -27,6 +27,7 @@ from pcclip.generation.job_card import CARD
 from pcclip.generation.manifest import Manifest
 from pcclip.generation.noise import NoisePlan
 from pcclip.generation.prompts import PromptTemplate
+from pcclip.generation.replay import Replay
 from pcclip.generation.rows import RowSource
 from pcclip.generation.writers.base import Sampling, Writer
 
@@ -43,6 +44,7 @@ def write(
     check: Check | None = None,
     repeats: Repeats | None = None,
     noise: NoisePlan = _NO_NOISE,
+    answers_of: str | None = None,
     chunk_rows: int = 2000,
     error_limit: float = 0.02,
     retry_errors: bool = False,
@@ -65,6 +67,8 @@ def write(
         check: What is accepted; everything but empty answers where none is given.
         repeats: Which accepted texts are left out since they repeat earlier ones.
         noise: Which differences are spoilt on purpose, to see how much the training minds it.
+        answers_of: Folder of an earlier job of the same rows, writer, prompt and sampling, whose answers are
+            used again, so that another check, noise or payload needs no model.
         chunk_rows: Rows that are put on disk together, and that are ordered for the prefix cache.
         error_limit: Largest share of rows that may go wrong before the job stops.
         retry_errors: Ask again those rows that went wrong in an earlier run.
@@ -98,6 +102,8 @@ def write(
         "payload": payload,
         "records_per_shard": records_per_shard,
     }
+    if answers_of is not None:
+        writer = Replay(writer, Path(answers_of), settings)
     manifest = Manifest(Path(out), settings)
     try:
         for path in manifest.forgotten:
