@@ -101,8 +101,8 @@ class Replay(Writer):
             data = path.read_bytes() if path.is_file() else b""
             if number in self._sums and hashlib.sha256(data).hexdigest() != self._sums[number]:
                 raise PcclipError(
-                    f"{path}: is not as it was written. Delete {self.folder / 'CARD.md'} and start that job's "
-                    "own command again: it writes this chunk anew."
+                    f"{path}: is not as it was written. Delete {self.folder / 'CARD.md'} and start that "
+                    "job's own command again: it writes this chunk anew."
                 )
             while len(self._read) > 1:  # neighbours, where chunks of the two jobs differ in size
                 del self._read[min(self._read)]
