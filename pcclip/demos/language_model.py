@@ -73,21 +73,18 @@ def write_texts(
     model: Any,  # transformers types `generate` so that no model fits
     tokenizer: PreTrainedTokenizerFast,
     chats: Sequence[Sequence[Message]],
-    temperature: float,
+    top_p: float,
     seed: int,
 ) -> list[str]:
     """Answers by plain transformers, to look at a model before an engine is started."""
     torch.manual_seed(seed)
     model.train(False)
-    sampling: dict[str, Any] = (
-        {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
-    )
     texts: list[str] = []
     for start in range(0, len(chats), _AT_ONCE):
         prompts = encode_prompts(tokenizer, chats[start : start + _AT_ONCE])
         padded = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
         with torch.inference_mode():
-            written = model.generate(**padded, max_new_tokens=_LONGEST, **sampling)
+            written = model.generate(**padded, max_new_tokens=_LONGEST, do_sample=True, top_p=top_p, top_k=0)
         answers = written[:, padded["input_ids"].shape[1] :]
         texts += [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
     return texts

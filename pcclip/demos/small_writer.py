@@ -46,15 +46,15 @@ def train(
     out: str = "runs/shapes-writer",
     seed: int = 0,
     pictures: int = 10_000,
-    steps: int = 1500,
+    steps: int = 1800,
     lessons: int = 16,
     answers: int = 8,
     width: int = 128,
     layers: int = 4,
     learning_rate: float = 5e-3,
     prompt_weight: float = 0.3,
-    decisive_weight: float = 4.0,
-    short_share: float = 0.4,
+    decisive_weight: float = 6.0,
+    short_share: float = 0.75,
     progress: bool = True,
 ) -> None:
     """Trains the model; stopped, it begins anew, and a finished one is left alone.
@@ -73,7 +73,8 @@ def train(
         prompt_weight: Of the captions' own words in the loss: those of one picture repeat each other, from
             which the model learns to look things up.
         decisive_weight: Of the words that say what differs; how it is worded fills the rest of a text.
-        short_share: Share of the steps, the first ones, whose answers are short.
+        short_share: Share of the steps over which lessons with short answers become rarer, from all to none.
+            In them what must be read off the captions is not lost among a hundred ways to say it.
         progress: Show progress.
 
     Raises:
@@ -89,7 +90,7 @@ def train(
     drawn = Lessons(list(world.pictures("train")), prompt, answers, seed)
     school = _School(drawn, lessons, decisive_weight, prompt_weight)
     model = make_model(school.tokenizer, width, layers)
-    _fit(model, school, steps, learning_rate, round(short_share * steps), progress)
+    _fit(model, school, steps, learning_rate, short_share, progress)
     seconds = time.perf_counter() - start
     held_out = Lessons(list(world.pictures("validation")), prompt, 1, seed + 1)
     about = {
@@ -107,9 +108,14 @@ def train(
 
 
 def _fit(
-    model: LlamaForCausalLM, school: _School, steps: int, learning_rate: float, short: int, progress: bool
+    model: LlamaForCausalLM,
+    school: _School,
+    steps: int,
+    learning_rate: float,
+    short_share: float,
+    progress: bool,
 ) -> None:
-    """Trains for some steps, the first `short` of them on short answers."""
+    """Trains for some steps, at first on short answers."""
     optimizer = MuonAdamW(parameter_groups(model.named_parameters()), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (_WARM_UP * steps), 1.02 - step / steps)
@@ -117,7 +123,7 @@ def _fit(
     with progress_bar(progress) as bar:
         task = bar.add_task("language model: steps", total=steps)
         for step in range(steps):
-            loss = _loss(model, school.batch(short=step < short))
+            loss = _loss(model, school.batch(max(0.0, 1 - step / (short_share * steps or 1))))
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -150,7 +156,7 @@ class _School:
         self._drawn, self._lessons = drawn, lessons
         self._decisive_weight, self._prompt_weight = decisive_weight, prompt_weight
 
-    def batch(self, short: bool) -> Batch:
+    def batch(self, short: float) -> Batch:
         """The next lessons."""
         return pack([self._tokens(x) for x in self._drawn.draw(self._lessons, short)], self._prompt_weight)
 
@@ -186,15 +192,15 @@ def _loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
 def _judged(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, lessons: list[Lesson], seed: int
 ) -> dict[str, dict[str, int]]:
-    """How many texts about held-out pairs are right, wrong and unreadable, by temperature."""
+    """How many texts about held-out pairs are right, wrong and unreadable, by top_p."""
     found = {}
-    for temperature in (1.0, 0.7, 0.0):
-        texts = write_texts(model, tokenizer, [x.messages for x in lessons], temperature, seed)
+    for top_p in (1.0, 0.8):
+        texts = write_texts(model, tokenizer, [x.messages for x in lessons], top_p, seed)
         counts = Counter(
             judge(text, x.row.attributes1, x.row.attributes2)[0].value
             for text, x in zip(texts, lessons, strict=True)
         )
-        found[f"temperature {temperature:g}"] = {j.value: counts[j.value] for j in Judgement}
+        found[f"top_p {top_p:g}"] = {j.value: counts[j.value] for j in Judgement}
     return found
 
 
