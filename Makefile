@@ -10,7 +10,7 @@ RUNS := runs
 VLLM_VENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo eurosat published published-eurosat test test-vllm lint format bench tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat published published-eurosat test test-vllm lint format bench tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,19 @@ $(RUNS)/shapes-published/seed%/summary.json: | data/shapes/CARD.md $(RUNS)/shape
 
 demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
 	$(PCCLIP) compare $(RUNS)/shapes-differences
+
+# A small language model learns to write them, the real engine writes with it.
+$(RUNS)/shapes-writer/writer.json: data_recipes/prompts/shapes_captions.yaml | env
+	$(VENV)/bin/python -m pcclip.demos.small_writer --out $(@D) --prompt $<
+
+data/shapes-small-lm/CARD.md: data_recipes/shapes/small_lm.yaml | vllm-env data/shapes/CARD.md $(RUNS)/shapes-writer/writer.json
+	$(PCCLIP) write --config $< --writer.init_args.python $(VLLM_VENV)/bin/python
+
+$(RUNS)/shapes-small-lm/seed%/summary.json: | data/shapes-small-lm/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
+	$(call fit,shapes-small-lm,seed$*,--config experiments/shapes/differences.yaml --config experiments/shapes/small_lm.yaml --seed_everything $*)
+
+demo-vllm: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-small-lm/seed%/summary.json)  ## the demo with differences that a small language model writes by vLLM: what it keeps of the gain
+	$(VENV)/bin/python -m pcclip.demos.small_writer_report
 
 ## -- EuroSAT ----------------------------------------------------------------------------------
 data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
