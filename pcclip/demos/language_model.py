@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from pcclip.generation.prompts import Message
+
+disable_progress_bar()  # saving a few megabytes needs none
 
 _START, _END, _PADDING = "<s>", "<|end|>", "<pad>"
 _SPECIAL = [_START, _END, _PADDING, "<|system|>", "<|user|>", "<|assistant|>"]

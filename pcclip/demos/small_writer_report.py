@@ -91,10 +91,10 @@ def report(
             if len(pairs) > 1
             else "Intervals: 95 %, bootstrap over pictures; of the gain kept: as if gains were independent."
         ),
-        "Equal to a training text: in a small world short right texts are few, so the rules' texts show how "
-        "many are equal by chance.",
-        *(f"wrong: {text}" for text in by_model.wrong),
-        *(f"unreadable: {text}" for text in by_model.unreadable),
+        "Equal to a training text: short texts are few, so some are equal without being memorised; the share "
+        "of the rules' texts about the same pairs says how many.",
+        *(f"Wrong: {text}" for text in by_model.wrong),
+        *(f"Unreadable: {text}" for text in by_model.unreadable),
     ]
     _print(tables, notes, markdown)
 
@@ -158,7 +158,7 @@ def text_rows(by_rules: Worth, by_model: Worth, rows: int, rejected: Mapping[str
     for label, name in (
         ("right by the pictures' attributes", Judgement.RIGHT),
         ("wrong", Judgement.WRONG),
-        ("cannot be read", Judgement.UNREADABLE),
+        ("cannot be read, or tells no difference", Judgement.UNREADABLE),
         ("right, and told by the captions", "told"),
         ("equal to a training text", "taught"),
     ):
