@@ -86,8 +86,8 @@ def _same_tokens_as_in_training(model: Path, told: list[dict], pictures: Path) -
 
     from pcclip.demos.language_model import encode_prompts
     from pcclip.generation.pairs import PairPlan
-    from pcclip.generation.prompts import PromptTemplate
     from pcclip.generation.picture_pairs import PicturePairs
+    from pcclip.generation.prompts import PromptTemplate
 
     template = PromptTemplate(**yaml.safe_load(PROMPT.read_text()))
     rows = PicturePairs(str(pictures), PairPlan(PICTURES, ROWS), "shapes").rows()
