@@ -93,12 +93,10 @@ def train(
     _fit(model, school, steps, learning_rate, short_share, progress)
     seconds = time.perf_counter() - start
     held_out = Lessons(list(world.pictures("validation")), prompt, 1, seed + 1)
-    about = {
+    about: dict[str, Any] = {
         "settings": settings,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "vocabulary": len(school.tokenizer),
         "seconds": round(seconds, 1),
-        "held_out_pairs": _HELD_OUT,
         "held_out": _judged(model, school.tokenizer, list(held_out.draw(_HELD_OUT)), seed),
     }
     _save(Path(out), model, school, about)
@@ -206,8 +204,7 @@ def _judged(
 
 def _told(about: dict[str, Any]) -> str:
     return ", ".join(
-        f"{counts['right'] / about['held_out_pairs']:.1%} at {name}"
-        for name, counts in about["held_out"].items()
+        f"{counts['right'] / _HELD_OUT:.1%} at {name}" for name, counts in about["held_out"].items()
     )
 
 

@@ -83,16 +83,7 @@ def report(
     ]
     notes = [
         f"The language model: {about['parameters']:,} parameters, trained in {about['seconds']:.0f} s.",
-        "Seeds "
-        + ", ".join(str(one["seed"]) for one, _ in pairs)
-        + ". "
-        + (
-            "Intervals: 95 %, Student's t over seeds."
-            if len(pairs) > 1
-            else "Intervals: 95 %, bootstrap over pictures; of the gain kept: as if gains were independent."
-        ),
-        "Equal to a training text: short texts are few, so some are equal without being memorised; the share "
-        "of the rules' texts about the same pairs says how many.",
+        *_notes([one["seed"] for one, _ in pairs]),
         *(f"Wrong: {text}" for text in by_model.wrong),
         *(f"Unreadable: {text}" for text in by_model.unreadable),
     ]
@@ -155,6 +146,7 @@ def text_rows(by_rules: Worth, by_model: Worth, rows: int, rejected: Mapping[str
     ]
     lines += [(f"- {why}", "", f"{count:,}") for why, count in sorted(rejected.items(), key=lambda x: -x[1])]
     lines.append(("texts", *(f"{one.texts:,}" for one in both)))
+    lines.append(("different texts", *(f"{one.different:,}" for one in both)))
     for label, name in (
         ("right by the pictures' attributes", Judgement.RIGHT),
         ("wrong", Judgement.WRONG),
@@ -172,6 +164,19 @@ def text_rows(by_rules: Worth, by_model: Worth, rows: int, rejected: Mapping[str
             )
         )
     return lines
+
+
+def _notes(seeds: Sequence[int]) -> list[str]:
+    several = "Intervals: 95 %, Student's t over seeds."
+    alone = (
+        "Intervals: 95 %, bootstrap over pictures, without how seeds differ; of the gain kept: as if both gains "
+        "were independent."
+    )
+    return [
+        f"Seeds {', '.join(map(str, seeds))}. {several if len(seeds) > 1 else alone}",
+        "Equal to a training text: short texts are few, so some are equal without being memorised; the share "
+        "of the rules' texts about the same pairs says how many.",
+    ]
 
 
 def _over_seeds(estimates: Sequence[Estimate]) -> Estimate:

@@ -29,6 +29,7 @@ class Worth:
 
     Args:
         texts: How many there are.
+        different: How many different ones.
         shares: Of all texts, by name, with intervals from resampled pictures.
         right_of: By attribute: right texts, and texts that speak of it.
         wrong: Some wrong texts.
@@ -36,6 +37,7 @@ class Worth:
     """
 
     texts: int
+    different: int
     shares: dict[str, Estimate]
     right_of: dict[str, tuple[int, int]]
     wrong: list[str]
@@ -103,6 +105,7 @@ def worth(triples: Sequence[Triple], pictures: Known, taught: Set[str]) -> Worth
     )
     return Worth(
         len(triples),
+        len({triple.difference for triple in triples}),
         shares,
         {name: (right, all_) for name, (right, all_) in sorted(right_of.items())},
         examples[Judgement.WRONG][:10],

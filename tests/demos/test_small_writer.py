@@ -115,6 +115,7 @@ def train(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_is_saved_as_transformers_loads_it_and_made_once(tmp_path: Path) -> None:
     out = tmp_path / "writer"
     (tmp_path / ".writer.partial" / "model").mkdir(parents=True)  # a run that was killed

@@ -102,6 +102,7 @@ def test_the_table_counts_what_is_there(sets: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     table = tmp_path / "table.md"
     assert cells(table, "texts") == ["2", "4"]
+    assert cells(table, "different texts") == ["1", "4"]
     assert cells(table, "rejected") == ["", "1 (20.00%)"]
     assert cells(table, "- repetition") == ["", "1"]
     shares = {
