@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from pcclip.generation.prompts import Message
 
-disable_progress_bar()  # saving a few megabytes needs none
+disable_progress_bar()  # type: ignore[no-untyped-call]  # saving a few megabytes needs none
 
 _START, _END, _PADDING = "<s>", "<|end|>", "<pad>"
 _SPECIAL = [_START, _END, _PADDING, "<|system|>", "<|user|>", "<|assistant|>"]
