@@ -100,9 +100,6 @@ def train(
         "held_out": _judged(model, school.tokenizer, list(held_out.draw(_HELD_OUT)), seed),
     }
     _save(Path(out), model, school, about)
-    print(
-        f"{out}: {about['parameters']:,} parameters, {seconds:.0f} s; right on held-out pairs: {_told(about)}"
-    )
 
 
 def _fit(
@@ -140,6 +137,8 @@ def _save(out: Path, model: LlamaForCausalLM, school: _School, about: dict[str, 
     (partial / TEXTS).write_text("".join(f"{text}\n" for text in sorted(school.texts)), encoding="utf-8")
     (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, out)
+    made = f"{about['parameters']:,} parameters, {about['seconds']:.0f} s"
+    print(f"{out}: {made}; right on held-out pairs: {_told(about)}")
 
 
 class _School:

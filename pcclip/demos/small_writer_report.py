@@ -169,8 +169,8 @@ def text_rows(by_rules: Worth, by_model: Worth, rows: int, rejected: Mapping[str
 def _notes(seeds: Sequence[int]) -> list[str]:
     several = "Intervals: 95 %, Student's t over seeds."
     alone = (
-        "Intervals: 95 %, bootstrap over pictures, without how seeds differ; of the gain kept: as if both "
-        "gains were independent."
+        "Intervals: 95 %, bootstrap over pictures, without how seeds differ; of the gain kept: as if "
+        "both gains were independent."
     )
     return [
         f"Seeds {', '.join(map(str, seeds))}. {several if len(seeds) > 1 else alone}",
