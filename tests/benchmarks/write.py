@@ -67,13 +67,13 @@ def engine(captions: str, rows: int = ENGINE_ROWS, blocks: int = 0) -> None:
     Args:
         captions: COCO's annotation file.
         rows: How many.
-        blocks: KV cache blocks of 16 tokens, to see what ordering does where the cache is short; 0: plenty.
+        blocks: KV cache blocks of 32 tokens, to see what ordering does where the cache is short; 0: plenty.
     """
     sys.path.insert(0, str(Path(__file__).parents[1] / "vllm"))
     from tiny import coco_captions, make_model  # type: ignore[import-not-found]
 
     known = coco_captions(Path(captions))
-    options = ENGINE | ({"block_size": 16, "num_gpu_blocks_override": blocks} if blocks else {})
+    options = ENGINE | ({"block_size": 32, "num_gpu_blocks_override": blocks} if blocks else {})
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(Path(folder) / "model", [c for several in known.values() for c in several])
         setup = {
