@@ -184,8 +184,10 @@ def test_every_shipped_prompt_renders(file: Path, tmp_path: Path) -> None:
     slots = dict.fromkeys(prompt.slots, "a text")
     shown = row(picture1=tmp_path / "p.png", picture2=tmp_path / "p.png", slots=slots)
     messages = prompt.render(shown).messages
-    assert messages[0]["role"] == "system"
-    assert len(messages) == 2 + 2 * len(prompt.examples)
+    # Every prompt but the one for the demo's own model, which knows no system message, has one.
+    system = file.stem != "shapes_captions"
+    assert (messages[0]["role"] == "system") == system
+    assert len(messages) == 1 + system + 2 * len(prompt.examples)
     assert prompt.name.replace("-", "_") == file.stem
     if prompt.answer == "json":
         answers = [json.loads(m["content"]) for m in messages if m["role"] == "assistant"]
