@@ -131,4 +131,7 @@ def _matches(pattern: str) -> list[Path]:
         return [path]
     if glob.has_magic(pattern):
         return [Path(match) for match in sorted(glob.glob(pattern))]
-    raise PcclipError(f"{pattern}: there is no such shard. Check the path in the setting.")
+    raise PcclipError(
+        f"{pattern}: there is no such shard. Check the path in the setting; 'pcclip prepare' makes "
+        "picture sets and 'pcclip write' triples, by the recipes in data_recipes/."
+    )

@@ -11,14 +11,14 @@ from typing import Any
 
 from pcclip.errors import PcclipError
 from pcclip.generation.manifest import ANSWERS, JOB_FILE, MANIFEST, Record, flatten
-from pcclip.generation.writers.base import Answer, Request, Writer
+from pcclip.generation.writers.base import Answer, Request, WrappedWriter, Writer
 
 _DECIDES = ("rows", "writer", "prompt", "sampling")
 """The settings that decide what a writer answers; what is made of it may differ."""
 
 
 @dataclass
-class Replay(Writer):
+class Replay(WrappedWriter):
     """Answers as the same writer did in an earlier job; `write(answers_of=...)` makes one.
 
     Args:
@@ -55,20 +55,6 @@ class Replay(Writer):
             )
         self._chunk_rows = int(theirs["chunk_rows"])
         self._read: dict[int, dict[int, Record]] = {}
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the writer."""
-        return self.writer.name
-
-    @property
-    def needs_prompt(self) -> bool:  # type: ignore[override]
-        """As the writer does."""
-        return self.writer.needs_prompt
-
-    def model_name(self) -> str | None:
-        """The writer's model."""
-        return self.writer.model_name()
 
     def write(self, requests: Iterator[Request]) -> Iterator[Answer | None]:
         """Looks the rows up, in the order in which they are asked.

@@ -129,3 +129,35 @@ class Writer(Described, ABC):
 
     def close(self) -> None:
         """Ends what `write` has started."""
+
+
+class WrappedWriter(Writer):
+    """A writer that has another one's texts written: to everyone else it is that one.
+
+    Attributes:
+        writer: The other one.
+    """
+
+    writer: Writer
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of the writer."""
+        return self.writer.name
+
+    @property
+    def needs_prompt(self) -> bool:  # type: ignore[override]
+        """As the writer does."""
+        return self.writer.needs_prompt
+
+    def describe(self) -> dict[str, Any]:
+        """The writer's description: how its texts come about changes none."""
+        return self.writer.describe()
+
+    def model_name(self) -> str | None:
+        """The writer's model."""
+        return self.writer.model_name()
+
+    def tokenizer_name(self) -> str | None:
+        """The writer's tokenizer."""
+        return self.writer.tokenizer_name()

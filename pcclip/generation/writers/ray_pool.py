@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from pcclip.generation.writers.base import Answer, EngineError, Request, Writer
+from pcclip.generation.writers.base import Answer, EngineError, Request, WrappedWriter, Writer
 from pcclip.generation.writers.ray_cluster import RayWorkers, connect, import_ray
 from pcclip.generation.writers.ray_feed import Feed
 from pcclip.generation.writers.ray_worker import RayWorker, Turn
@@ -36,7 +36,7 @@ class _Hand:
 
 
 @dataclass
-class RayPool(Writer):
+class RayPool(WrappedWriter):
     """Has a writer write on every worker of a Ray cluster.
 
     A recipe of a vLLM engine is put on a cluster by an overlay, which makes it a `VllmOnRay`:
@@ -69,28 +69,6 @@ class RayPool(Writer):
         self._past = Counter[str]()
         self._replaced = self._answered = 0
         self._started_ray = False
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the writer."""
-        return self.writer.name
-
-    @property
-    def needs_prompt(self) -> bool:  # type: ignore[override]
-        """As the writer does."""
-        return self.writer.needs_prompt
-
-    def describe(self) -> dict[str, Any]:
-        """The writer's description: where it runs changes no text."""
-        return self.writer.describe()
-
-    def model_name(self) -> str | None:
-        """The writer's model."""
-        return self.writer.model_name()
-
-    def tokenizer_name(self) -> str | None:
-        """The writer's tokenizer."""
-        return self.writer.tokenizer_name()
 
     def statistics(self) -> dict[str, int]:
         """Workers at work and replaced, and the counts of all their writers."""
