@@ -79,6 +79,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "fit": ("train by a configuration", _trainer),
     "validate": ("losses and evaluations on the validation split", _trainer),
     "test": ("evaluations on the test split", _trainer),
+    "evaluate": (
+        "any protocols on any sets, for finished runs and other models",
+        _function("pcclip.evaluation.evaluate", "evaluate"),
+    ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
     "compare": ("one table of several runs, seeds averaged", _compare),
 }

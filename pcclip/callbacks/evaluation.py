@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,31 +17,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from pcclip.callbacks.summary import Measured, Summary
+from pcclip.callbacks.summary import Summary
+from pcclip.evaluation.bench import Bench, Evaluation, Model
 from pcclip.evaluation.encoders import TowerEncoders
 from pcclip.evaluation.features import FeatureCache
 from pcclip.evaluation.interpolation import choose_alpha, curve_point, plot_curve
-from pcclip.evaluation.protocol import EvaluationProtocol, evaluate
-from pcclip.evaluation.sets import EvaluationSet
+from pcclip.evaluation.measured import FIT, RESULTS, Measured
 from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
 from pcclip.runs import point_latest
 from pcclip.training import DifferenceTraining
-
-
-@dataclass
-class Evaluation:
-    """Protocols on one set.
-
-    Attributes:
-        data: folder made by `pcclip prepare`, with `evaluation.json`.
-        protocols: what is measured.
-        every_n_validations: cadence during the fit; step 0 and the end are always measured.
-    """
-
-    data: str
-    protocols: list[EvaluationProtocol]
-    every_n_validations: int = 1
 
 
 @dataclass
@@ -77,36 +62,47 @@ class EvaluationSuite(Callback):
         self.interpolation = interpolation
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.summary = Summary()
-        self.sets: dict[tuple[str, str], EvaluationSet] = {}
-        self.features: FeatureCache | None = None
+        self.bench: Bench | None = None
+        self.base_model: Model | None = None
         self.validations = 0
         self.finished = False
 
     # -- measuring ---------------------------------------------------------------------------
 
-    def measure(self, module: DifferenceTraining, split: str, only_due: bool = False) -> Measured:
-        """Results by set of all (or the due) evaluations with the weights as they are, in fp32."""
+    def measure(
+        self,
+        module: DifferenceTraining,
+        split: Literal["test", "validation"],
+        only_due: bool = False,
+        is_base: bool = False,
+    ) -> Measured:
+        """Results by set of all (or the due) evaluations with the weights as they are, in fp32.
+
+        Args:
+            module: Whose towers.
+            split: Whether the split that is reported or the one by which things are chosen.
+            only_due: Leave out what is not due at this validation.
+            is_base: The weights are the base model's.
+        """
         towers = module.towers
-        if self.features is None:
-            self.features = FeatureCache(self.cache_dir if towers.image_frozen else None)
-        encoders = TowerEncoders(towers, module.device)
+        if self.bench is None:
+            self.bench = Bench(FeatureCache(self.cache_dir if towers.image_frozen else None))
+        model = Model.of(towers, TowerEncoders(towers, module.device))
+        base = None if is_base else self._base(module)
         measured = Measured()
         with torch.autocast(module.device.type, enabled=False):
             for one in self.evaluations:
                 if only_due and self.validations % one.every_n_validations:
                     continue
-                data = self._set(one.data, split)
-                features = self.features.get(
-                    data, encoders.encode_images, towers.preprocess, towers.image_fingerprint()
-                )
-                measured[data.name] = evaluate(one.protocols, encoders, data, features)
+                name = one.split if split == "test" else one.validation
+                measured.add(self.bench.measure(one, name, model, base))
         return measured
 
-    def _set(self, data: str, split: str) -> EvaluationSet:
-        if (data, split) not in self.sets:
-            # A split may lack classes: combinations that it holds out, or a sample.
-            self.sets[data, split] = EvaluationSet.load(data, split, allow_empty_classes=True)
-        return self.sets[data, split]
+    def _base(self, module: DifferenceTraining) -> Model:
+        if self.base_model is None:
+            with _weights(module, module.base_weights):
+                self.base_model = Model.of(module.towers, _BaseEncoders(module))
+        return self.base_model
 
     def _log(self, trainer: Trainer, measured: Measured, prefix: str) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
@@ -119,13 +115,13 @@ class EvaluationSuite(Callback):
         """Measure the base model, on both splits; a resumed run reads what it measured then."""
         assert isinstance(pl_module, DifferenceTraining)
         if trainer.is_global_zero and self.evaluations:
-            stored = self._folder(trainer) / "base-results"
+            stored = self._results(trainer) / "base"
             if stored.is_dir():
                 self.summary.base = Measured.load(stored)
             else:
                 with self.summary.timed("base_evaluation"), _weights(pl_module, pl_module.base_weights):
-                    self._log(trainer, self.measure(pl_module, "validation"), "validation")
-                    self.summary.base = self.measure(pl_module, "test")
+                    self._log(trainer, self.measure(pl_module, "validation", is_base=True), "validation")
+                    self.summary.base = self.measure(pl_module, "test", is_base=True)
                     self._log(trainer, self.summary.base, "test")
                 self.summary.base.save(stored)
         trainer.strategy.barrier("base evaluation")
@@ -165,6 +161,7 @@ class EvaluationSuite(Callback):
     def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
         with self.summary.timed("tuned_evaluation"):
             self.summary.tuned = self.measure(pl_module, "test")
+        self.summary.tuned.save(self._results(trainer) / "tuned")
         self._log(trainer, self.summary.tuned, "test")
         folder = self._folder(trainer)
         meta = {**pl_module.base_meta, "trained": pl_module.trainable_part}
@@ -188,6 +185,7 @@ class EvaluationSuite(Callback):
         chosen = choose_alpha(points)
         with _weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
             self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
+            self.summary.interpolated.save(self._results(trainer) / "interpolated")
             meta = {**module.base_meta, "trained": module.trainable_part, "alpha": chosen}
             save_folder(
                 module.towers, folder / "interpolated", meta, logit_scale=module.caption_logit_scale()
@@ -213,6 +211,24 @@ class EvaluationSuite(Callback):
         folder = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _results(self, trainer: Trainer) -> Path:
+        return self._folder(trainer) / RESULTS / FIT
+
+
+class _BaseEncoders:
+    """Encoders of the base model, whose weights are put in for as long as they encode."""
+
+    def __init__(self, module: DifferenceTraining) -> None:
+        self._module = module
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        with _weights(self._module, self._module.base_weights):
+            return TowerEncoders(self._module.towers, self._module.device).encode_images(pixels)
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        with _weights(self._module, self._module.base_weights):
+            return TowerEncoders(self._module.towers, self._module.device).encode_texts(texts)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,49 +15,11 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.measured import Measured
 from pcclip.training import DifferenceTraining
 
 SCHEMA = 1
 _PACKAGES = ("pcclip", "torch", "lightning", "open_clip_torch", "webdataset", "numpy")
-
-
-class Measured(dict[str, Results]):
-    """Results by the name of the evaluation set."""
-
-    def values_by_name(self) -> dict[str, float]:
-        """Every metric without its interval."""
-        return {n: v for results in self.values() for n, v in results.values().items()}
-
-    def estimates(self) -> dict[str, Any]:
-        """Every metric with its interval."""
-        return {n: e.as_dict() for results in self.values() for n, e in results.estimates().items()}
-
-    def minus(self, base: Measured) -> Measured:
-        """Paired change against `base`."""
-        return Measured({name: results.minus(base[name]) for name, results in self.items() if name in base})
-
-    def headline(self) -> str:
-        """Zero-shot and mean difference scores in one line."""
-        shown = {
-            n: v
-            for n, v in self.values_by_name().items()
-            if n.endswith("/top1") or ("-mean" in n and n.endswith("/two_alternative"))
-        }
-        return ", ".join(f"{n} {100 * v:.1f}" for n, v in shown.items())
-
-    def save(self, folder: Path) -> None:
-        """Write one file per set; the folder appears whole."""
-        partial = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        for name, results in self.items():
-            results.save(partial / f"{name}.npz")
-        os.replace(partial, folder)
-
-    @classmethod
-    def load(cls, folder: Path) -> Measured:
-        """Read what `save` wrote."""
-        return cls({path.stem: Results.load(path) for path in sorted(folder.glob("*.npz"))})
 
 
 @dataclass

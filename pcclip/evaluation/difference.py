@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import CachedEncoders, Encoders, cached, unit
-from pcclip.evaluation.protocol import EvaluationProtocol, Results
+from pcclip.evaluation.encoders import unit
+from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations, Parts
@@ -47,28 +47,23 @@ class DifferenceClassification(EvaluationProtocol):
     pairs: int = 2000
     seed: int = 0
 
-    def run(self, encoders: Encoders, evaluation_set: EvaluationSet, features: Floats) -> Results:
+    def run(self, subject: Subject) -> Results:
         """Asks every question about its pairs.
-
-        Args:
-            encoders: The model.
-            evaluation_set: Needs questions.
-            features: (N, D) unit embeddings of its pictures.
 
         Raises:
             PcclipError: The set has no questions, or no two pictures differ in an attribute.
         """
+        evaluation_set = subject.data
         if not evaluation_set.questions:
             raise PcclipError(
                 f"{evaluation_set.path}: has no 'questions', so difference-based classification does not "
                 "apply to it. Write some, or leave this evaluation out."
             )
-        encoders = cached(encoders)
         cases = [self._cases(evaluation_set, question) for question in evaluation_set.questions]
-        encoders.texts([text for case in cases for text in case.texts()])  # all at once: full batches
-        groups = {case.question.attribute: _score(case, encoders, features) for case in cases}
+        subject.encoders.texts([text for case in cases for text in case.texts()])  # all at once: full batches
+        groups = {case.question.attribute: _score(case, subject) for case in cases}
         metrics = _metrics(evaluation_set.name, evaluation_set.questions)
-        return Results(f"{evaluation_set.name}/{evaluation_set.split}", len(evaluation_set), groups, metrics)
+        return Results(evaluation_set.evaluated, len(evaluation_set), groups, metrics)
 
     def _cases(self, evaluation_set: EvaluationSet, question: Question) -> _Cases:
         values, names = evaluation_set.values(question)
@@ -160,7 +155,8 @@ class _Cases:
         return sentences + self.phrases(0) + self.phrases(1)
 
 
-def _score(cases: _Cases, encoders: CachedEncoders, features: Floats) -> Observations:
+def _score(cases: _Cases, subject: Subject) -> Observations:
+    encoders, features = subject.encoders, subject.features
     direction = unit(features[cases.first] - features[cases.second])
 
     def correct(texts_KD: Floats) -> Floats:

@@ -117,11 +117,6 @@ class CachedEncoders:
         return np.stack([self._rows[text] for text in texts])
 
 
-def cached(encoders: Encoders) -> CachedEncoders:
-    """The encoders with a cache of texts; themselves if they have one."""
-    return encoders if isinstance(encoders, CachedEncoders) else CachedEncoders(encoders)
-
-
 def unit(vectors: Floats) -> Floats:
     """Rows (..., D) divided by their length; a row of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)

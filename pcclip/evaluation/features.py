@@ -27,7 +27,7 @@ _AHEAD = 2  # batches decoded while one is encoded
 class FeatureCache:
     """Embeddings by image tower and set: in memory, and on disk where there is a folder.
 
-    Memory holds the latest tower's embeddings of each set only.
+    Memory holds each set's embeddings by the latest two towers only: a model and its base.
 
     Args:
         folder: Where `.npy` files are kept, memory-mapped when read; None keeps nothing on disk, which is
@@ -44,7 +44,7 @@ class FeatureCache:
         self._batch_size = batch_size
         self._workers = workers
         self._progress = progress
-        self._latest: dict[str, tuple[str, Floats]] = {}
+        self._latest: dict[str, dict[str, Floats]] = {}
 
     def get(
         self,
@@ -67,8 +67,10 @@ class FeatureCache:
         """
         pictures = evaluation_set.fingerprint()
         identity = hashlib.sha256(f"{image_fingerprint} {pictures}".encode()).hexdigest()[:32]
-        if pictures in self._latest and self._latest[pictures][0] == identity:
-            return self._latest[pictures][1]
+        latest = self._latest.setdefault(pictures, {})
+        if identity in latest:
+            latest[identity] = latest.pop(identity)  # now the newest
+            return latest[identity]
         file = self._folder / f"features-{identity}.npy" if self._folder is not None else None
         if file is None or not file.is_file():
             features = self._embed(evaluation_set, encode_images, preprocess)
@@ -76,7 +78,9 @@ class FeatureCache:
                 _write(file, features)
         else:
             features = _read(file, len(evaluation_set))
-        self._latest[pictures] = (identity, features)
+        latest[identity] = features
+        if len(latest) > 2:
+            del latest[next(iter(latest))]
         return features
 
     def _embed(

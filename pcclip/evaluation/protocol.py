@@ -6,19 +6,27 @@ import json
 import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import Encoders, cached
+from pcclip.evaluation.encoders import CachedEncoders
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.statistics import RESAMPLES, Estimate, Floats, Observations, Parts, bootstrap
+from pcclip.evaluation.statistics import (
+    RESAMPLES,
+    Estimate,
+    Floats,
+    Observations,
+    Parts,
+    Statistic,
+    bootstrap,
+)
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,9 @@ class Results:
         groups: Observations by name: all pictures, the pictures of one class, the pairs of one attribute.
         metrics: Every metric as the (group, column) parts that it is the mean of.
         change: Whether scores are differences between two models.
+        statistics: Metrics that are no means, by name.
+        notes: What a reader should see beside the numbers (confused classes, the alpha that was chosen), as
+            JSON takes it.
     """
 
     evaluated: str
@@ -41,6 +52,8 @@ class Results:
     groups: dict[str, Observations]
     metrics: dict[str, Parts]
     change: bool = False
+    statistics: dict[str, Statistic] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
         """Every metric by name, as a fraction, without an interval."""
@@ -48,16 +61,16 @@ class Results:
             name: float(np.mean([self.groups[group].scores[column].mean(dtype=np.float64)
                                  for group, column in parts]))
             for name, parts in self.metrics.items()
-        }  # fmt: skip
+        } | {name: statistic.value for name, statistic in self.statistics.items()}  # fmt: skip
 
     def estimates(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
         """Every metric by name, as a fraction, with its 95 % bootstrap interval over pictures.
 
         Args:
-            resamples: Number of replicates.
+            resamples: Number of replicates (of the means; statistics bring theirs).
             seed: Of the resampling.
         """
-        return bootstrap(
+        means = bootstrap(
             self.groups,
             self.metrics,
             self.pictures,
@@ -65,6 +78,7 @@ class Results:
             seed=seed,
             proportions=not self.change,
         )
+        return means | {name: statistic.estimate() for name, statistic in self.statistics.items()}
 
     def minus(self, base: Results) -> Results:
         """The change from `base` to this, on the same pictures and pairs; its intervals are paired.
@@ -75,6 +89,7 @@ class Results:
         same = (
             (self.evaluated, self.pictures, self.metrics) == (base.evaluated, base.pictures, base.metrics)
             and self.groups.keys() == base.groups.keys()
+            and self.statistics.keys() == base.statistics.keys()
             and all(seen.same_units(base.groups[name]) for name, seen in self.groups.items())
         )
         if not same:
@@ -91,7 +106,10 @@ class Results:
             )
             for name, seen in self.groups.items()
         }
-        return Results(self.evaluated, self.pictures, groups, self.metrics, change=True)
+        statistics = {name: one.minus(base.statistics[name]) for name, one in self.statistics.items()}
+        return Results(
+            self.evaluated, self.pictures, groups, self.metrics, change=True, statistics=statistics
+        )
 
     def merged(self, other: Results) -> Results:
         """These results and those of another protocol on the same set, as one.
@@ -101,7 +119,11 @@ class Results:
         """
         if (self.evaluated, self.pictures, self.change) != (other.evaluated, other.pictures, other.change):
             raise ValueError(f"results on {self.evaluated} and on {other.evaluated} cannot be merged")
-        both = self.metrics.keys() & other.metrics.keys() or self.groups.keys() & other.groups.keys()
+        both = (
+            self.metrics.keys() & other.metrics.keys()
+            or self.groups.keys() & other.groups.keys()
+            or self.statistics.keys() & other.statistics.keys()
+        )
         if both:
             raise ValueError(f"both results hold {sorted(both)}")
         return Results(
@@ -110,6 +132,8 @@ class Results:
             self.groups | other.groups,
             self.metrics | other.metrics,
             self.change,
+            self.statistics | other.statistics,
+            self.notes | other.notes,
         )
 
     def save(self, path: Path) -> None:
@@ -122,6 +146,8 @@ class Results:
             if seen.second is not None:
                 arrays[f"{number}.second"] = seen.second
             arrays[f"{number}.scores"] = np.stack(list(seen.scores.values()))
+        for number, statistic in enumerate(self.statistics.values()):
+            arrays[f"statistic{number}"] = statistic.replicates
         header = {
             "schema": _SCHEMA,
             "evaluated": self.evaluated,
@@ -129,6 +155,8 @@ class Results:
             "change": self.change,
             "groups": layout,
             "metrics": self.metrics,
+            "statistics": {name: [one.value, one.n] for name, one in self.statistics.items()},
+            "notes": self.notes,
         }
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,10 +187,59 @@ class Results:
                     )
                     for number, (name, columns) in enumerate(header["groups"].items())
                 }
+                statistics = {
+                    name: Statistic(value, stored[f"statistic{number}"], n)
+                    for number, (name, (value, n)) in enumerate(header["statistics"].items())
+                }
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise PcclipError(f"{path}: no results of an evaluation ({error}). Evaluate again.") from error
         metrics = {name: tuple((g, c) for g, c in parts) for name, parts in header["metrics"].items()}
-        return cls(header["evaluated"], header["pictures"], groups, metrics, header["change"])
+        return cls(
+            header["evaluated"],
+            header["pictures"],
+            groups,
+            metrics,
+            header["change"],
+            statistics,
+            header["notes"],
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model on one split of an evaluation set: all that a protocol sees.
+
+    Attributes:
+        encoders: The model's.
+        data: The split.
+        features: (N, D) unit embeddings of its pictures by the model, in its order.
+        other_split: The same model on another split of the set, by name.
+        before: The model before its finetuning, on the same split; None where this is that model.
+    """
+
+    encoders: CachedEncoders
+    data: EvaluationSet
+    features: Floats
+    other_split: Callable[[str], Subject] | None = None
+    before: Callable[[], Subject] | None = None
+
+    def split(self, name: str) -> Subject:
+        """The model on another split of the set, for whatever is chosen or learned there.
+
+        Raises:
+            PcclipError: The set has no such split.
+        """
+        if name == self.data.split:
+            return self
+        if self.other_split is None:
+            raise PcclipError(
+                f"{self.data.path}: only its split {self.data.split!r} is at hand, not {name!r}"
+            )
+        return self.other_split(name)
+
+    def base(self) -> Subject:
+        """The model before its finetuning on the same split; this one where there is none."""
+        return self if self.before is None else self.before()
 
 
 class EvaluationProtocol(ABC):
@@ -175,37 +252,27 @@ class EvaluationProtocol(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def run(self, encoders: Encoders, evaluation_set: EvaluationSet, features: Floats) -> Results:
+    def run(self, subject: Subject) -> Results:
         """Measures.
 
-        Args:
-            encoders: The model.
-            evaluation_set: Pictures, classes and questions.
-            features: (N, D) unit embeddings of the set's pictures, in its order.
+        Raises:
+            PcclipError: The set lacks what this protocol needs.
         """
 
 
-def evaluate(
-    protocols: Sequence[EvaluationProtocol],
-    encoders: Encoders,
-    evaluation_set: EvaluationSet,
-    features: Floats,
-) -> Results:
+def evaluate(protocols: Sequence[EvaluationProtocol], subject: Subject) -> Results:
     """Runs several protocols on one set; a text that two of them ask for is encoded once.
 
     Args:
         protocols: At least one.
-        encoders: As in `EvaluationProtocol.run`.
-        evaluation_set: As there.
-        features: As there.
+        subject: The model and the set.
 
     Raises:
         PcclipError: A protocol does not fit the set, or there are no protocols.
     """
     if not protocols:
         raise PcclipError("no evaluation protocols were given: name at least one")
-    encoders = cached(encoders)
-    results = [protocol.run(encoders, evaluation_set, features) for protocol in protocols]
+    results = [protocol.run(subject) for protocol in protocols]
     whole = results[0]
     for more in results[1:]:
         whole = whole.merged(more)

@@ -65,6 +65,33 @@ class Observations:
         return self.second is None or other.second is None or np.array_equal(self.second, other.second)
 
 
+@dataclass(frozen=True)
+class Statistic:
+    """A number that is no mean over pictures or pairs: a rank correlation, a median, a cosine of classes.
+
+    Attributes:
+        value: The number.
+        replicates: (R,) the same of bootstrap replicates. Of two models they are drawn alike (by
+            `replicate_weights` with the same arguments), so that their difference is paired.
+        n: Observations that it rests on.
+    """
+
+    value: float
+    replicates: Doubles
+    n: int
+
+    def estimate(self, level: float = 0.95) -> Estimate:
+        """With the quantiles of the replicates; NaN ends where there are none."""
+        if not np.isfinite(self.replicates).any():
+            return Estimate(self.value, float("nan"), float("nan"), self.n)
+        low, high = np.nanquantile(self.replicates, [(1 - level) / 2, (1 + level) / 2])
+        return Estimate(self.value, float(low), float(high), self.n)
+
+    def minus(self, base: Statistic) -> Statistic:
+        """The change from `base` to this."""
+        return Statistic(self.value - base.value, self.replicates - base.replicates, self.n)
+
+
 Parts = tuple[tuple[str, str], ...]
 """(group, column) of each part of a metric; the metric is the plain mean of its parts' means."""
 
@@ -113,6 +140,30 @@ def bootstrap(
     return estimates
 
 
+def replicate_weights(
+    pictures: int, resamples: int = RESAMPLES, seed: int = 0, block: int = _BLOCK
+) -> Iterator[Floats]:
+    """How often each bootstrap replicate draws each picture (or class, or whatever is resampled).
+
+    Args:
+        pictures: Number of things to draw from.
+        resamples: Number of replicates.
+        seed: Of the draws.
+        block: Weights held at once.
+
+    Yields:
+        (pictures, replicates) blocks, `resamples` replicates in all; what is drawn does not depend on how
+        many other things are computed from it, only on the arguments.
+    """
+    rng = np.random.default_rng(seed)
+    step = max(1, min(resamples, block // pictures))
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        drawn = rng.integers(0, pictures, (pictures, count)) * count + np.arange(count)
+        counts = np.bincount(drawn.ravel(), minlength=pictures * count)
+        yield counts.reshape(pictures, count).astype(np.float32)
+
+
 def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
     """Mean of one number over runs that differ in their seed, with Student's t interval.
 
@@ -141,7 +192,7 @@ def _replicates(
     """Weighted mean of every column in every replicate: group -> column -> (resamples,)."""
     blocks: dict[str, list[Doubles]] = {group: [] for group in groups}
     columns = {group: np.stack(list(seen.scores.values())) for group, seen in groups.items() if seen.scores}
-    for weights_NR in _weights(pictures, resamples, seed):
+    for weights_NR in replicate_weights(pictures, resamples, seed):
         for group, scores_Kn in columns.items():
             seen = groups[group]
             weights_nR = weights_NR[seen.first]
@@ -154,17 +205,6 @@ def _replicates(
         group: dict(zip(groups[group].scores, np.concatenate(blocks[group], axis=1), strict=True))
         for group in columns
     }
-
-
-def _weights(pictures: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each replicate draws each picture: blocks of (pictures, replicates)."""
-    rng = np.random.default_rng(seed)
-    step = max(1, min(resamples, _BLOCK // pictures))
-    for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        drawn = rng.integers(0, pictures, (pictures, count)) * count + np.arange(count)
-        counts = np.bincount(drawn.ravel(), minlength=pictures * count)
-        yield counts.reshape(pictures, count).astype(np.float32)
 
 
 def _shrinkage(groups: Mapping[str, Observations], parts: Parts, pictures: int, spread: float) -> float:

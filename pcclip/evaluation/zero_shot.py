@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import CachedEncoders, Encoders, cached, unit
-from pcclip.evaluation.protocol import EvaluationProtocol, Results
+from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.sets import COMBINATION, HELD_OUT, EvaluationSet
 from pcclip.evaluation.statistics import Floats, Indices, Observations, Parts
 
@@ -31,29 +31,24 @@ class ZeroShot(EvaluationProtocol):
 
     name: ClassVar[str] = "zero_shot"
 
-    def run(self, encoders: Encoders, evaluation_set: EvaluationSet, features: Floats) -> Results:
+    def run(self, subject: Subject) -> Results:
         """Classifies every picture of the set.
-
-        Args:
-            encoders: The model.
-            evaluation_set: Needs classes.
-            features: (N, D) unit embeddings of its pictures.
 
         Raises:
             PcclipError: The set has no classes.
         """
+        evaluation_set = subject.data
         if not evaluation_set.classes:
             raise PcclipError(
                 f"{evaluation_set.path}: has no 'classes', so zero-shot classification does not apply to it. "
                 "List them, or leave this evaluation out."
             )
-        encoders = cached(encoders)
         scores: dict[str, Floats] = {}
         kinds = {"": evaluation_set.prompts, "-unseen": evaluation_set.held_out_prompts}
         for kind, prompts in kinds.items():
             if prompts:
-                weights_CD = class_embeddings(encoders, evaluation_set.classes, prompts)
-                top1, top5 = _top(features, weights_CD, evaluation_set.labels)
+                weights_CD = class_embeddings(subject.encoders, evaluation_set.classes, prompts)
+                top1, top5 = _top(subject.features, weights_CD, evaluation_set.labels)
                 scores[f"top1{kind}"] = top1
                 if len(evaluation_set.classes) > 5:
                     scores[f"top5{kind}"] = top5
@@ -117,4 +112,4 @@ def _results(evaluation_set: EvaluationSet, scores: dict[str, Floats]) -> Result
         metrics[f"zero_shot/{evaluation_set.name}-unseen-combinations/top1"] = (
             ("held-out combinations", "top1"),
         )
-    return Results(f"{evaluation_set.name}/{evaluation_set.split}", len(labels), groups, metrics)
+    return Results(evaluation_set.evaluated, len(labels), groups, metrics)

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from pcclip.data.records import Picture
 from pcclip.data.shards import ShardSetWriter
+from pcclip.evaluation.encoders import CachedEncoders, Encoders
+from pcclip.evaluation.protocol import Subject
 from pcclip.evaluation.sets import EvaluationSet
+from pcclip.evaluation.sources.prepared import Prepared
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 DIM = 16
@@ -77,6 +80,15 @@ def write(folder: Path, made: list[Picture], description: dict[str, Any] | None 
             writer.write_picture(picture)
     (folder / "evaluation.json").write_text(json.dumps(description or evaluation_json()))
     return folder
+
+
+def load_prepared(path: Path, split: str, allow_empty_classes: bool = False) -> EvaluationSet:
+    return Prepared(str(path), allow_empty_classes).load(split)
+
+
+def subject(encoders: Encoders, evaluation_set: EvaluationSet, features: np.ndarray) -> Subject:
+    cached = encoders if isinstance(encoders, CachedEncoders) else CachedEncoders(encoders)
+    return Subject(cached, evaluation_set, features)
 
 
 def planted_features(evaluation_set: EvaluationSet) -> np.ndarray:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import COLOURS, DIM, PlantedEncoders, evaluation_json, pictures, planted_features, write
+from planted import (
+    COLOURS,
+    DIM,
+    PlantedEncoders,
+    evaluation_json,
+    load_prepared,
+    pictures,
+    planted_features,
+    subject,
+    write,
+)
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.difference import DifferenceClassification, sample_pairs
@@ -20,12 +30,12 @@ SCORES = ("sign", "two_alternative", "text_difference", "absolute")
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSet:
-    return EvaluationSet.load(write(tmp_path_factory.mktemp("planted"), pictures()), "test")
+    return load_prepared(write(tmp_path_factory.mktemp("planted"), pictures()), "test")
 
 
 def test_the_names_are_those_of_the_contract(planted: EvaluationSet):
     results = DifferenceClassification(pairs=50).run(
-        PlantedEncoders(planted), planted, planted_features(planted)
+        subject(PlantedEncoders(planted), planted, planted_features(planted))
     )
     expected = {
         f"difference/planted-{group}{suffix}/{score}"
@@ -46,7 +56,7 @@ def test_planted_answers_are_found(
     planted: EvaluationSet, statements: str, sign: float | None, two_alternative: float
 ):
     encoders = PlantedEncoders(planted, statements)
-    results = DifferenceClassification().run(encoders, planted, planted_features(planted))
+    results = DifferenceClassification().run(subject(encoders, planted, planted_features(planted)))
     for name, value in results.values().items():
         score = name.rsplit("/", 1)[1]
         if score == "sign" and sign is None:
@@ -60,7 +70,7 @@ def test_planted_answers_are_found(
 def test_pictures_that_hold_nothing_give_chance_within_the_interval(planted: EvaluationSet):
     noise = np.random.default_rng(5).normal(size=(len(planted), DIM)).astype(np.float32)
     features = noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    results = DifferenceClassification().run(PlantedEncoders(planted), planted, features)
+    results = DifferenceClassification().run(subject(PlantedEncoders(planted), planted, features))
     estimates = results.estimates()
     assert all(0.3 < estimate.value < 0.7 for estimate in estimates.values())
     for score in SCORES:
@@ -75,7 +85,7 @@ def test_one_backward_wording_is_seen_by_itself(planted: EvaluationSet):
     for text, row in backward.known.items():
         if text.startswith("picture two holds"):
             encoders.known[text] = row
-    values = DifferenceClassification().run(encoders, planted, planted_features(planted)).values()
+    values = DifferenceClassification().run(subject(encoders, planted, planted_features(planted))).values()
     assert values["difference/planted-wording-d2/two_alternative"] == 0
     assert values["difference/planted-wording-d1/two_alternative"] == 1
     assert values["difference/planted-size/two_alternative"] == 0.5
@@ -87,7 +97,7 @@ def test_absolute_and_text_difference_part_where_the_negative_phrase_misleads(pl
     encoders = PlantedEncoders(planted)
     # 'a small thing' overshoots in the direction of large: the difference of phrases turns round.
     encoders.known["a small thing"] = 2 * encoders.known["a large thing"]
-    values = DifferenceClassification().run(encoders, planted, planted_features(planted)).values()
+    values = DifferenceClassification().run(subject(encoders, planted, planted_features(planted))).values()
     assert values["difference/planted-size/absolute"] == 1
     assert values["difference/planted-size/text_difference"] == 0
     assert values["difference/planted-size/two_alternative"] == 1
@@ -95,19 +105,19 @@ def test_absolute_and_text_difference_part_where_the_negative_phrase_misleads(pl
 
 def test_order_of_pictures_and_batches_of_texts_change_nothing(planted: EvaluationSet, tmp_path: Path):
     shuffled = [pictures()[index] for index in np.random.default_rng(1).permutation(120)]
-    other = EvaluationSet.load(write(tmp_path, shuffled), "test")
+    other = load_prepared(write(tmp_path, shuffled), "test")
     protocol = DifferenceClassification(pairs=300)
     blind = PlantedEncoders(planted, "blind")
-    values = protocol.run(blind, planted, planted_features(planted)).values()
-    assert protocol.run(blind, other, planted_features(other)).values() == values
+    values = protocol.run(subject(blind, planted, planted_features(planted))).values()
+    assert protocol.run(subject(blind, other, planted_features(other))).values() == values
     small = CachedEncoders(blind, batch_size=3)
-    assert protocol.run(small, planted, planted_features(planted)).values() == values
+    assert protocol.run(subject(small, planted, planted_features(planted))).values() == values
 
 
 def test_each_text_is_encoded_once(planted: EvaluationSet):
     encoders = PlantedEncoders(planted)
     protocols = [ZeroShot(), DifferenceClassification()]
-    evaluate(protocols, encoders, planted, planted_features(planted))
+    evaluate(protocols, subject(encoders, planted, planted_features(planted)))
     encoded = [text for call in encoders.calls for text in call]
     assert len(encoded) == len(set(encoded))
     assert len(encoders.calls) <= 3
@@ -116,8 +126,8 @@ def test_each_text_is_encoded_once(planted: EvaluationSet):
 def test_paired_change(planted: EvaluationSet, tmp_path: Path):
     features = planted_features(planted)
     protocols = [ZeroShot(), DifferenceClassification()]
-    base = evaluate(protocols, PlantedEncoders(planted, "blind"), planted, features)
-    tuned = evaluate(protocols, PlantedEncoders(planted), planted, features)
+    base = evaluate(protocols, subject(PlantedEncoders(planted, "blind"), planted, features))
+    tuned = evaluate(protocols, subject(PlantedEncoders(planted), planted, features))
     change = tuned.minus(base)
     values = change.values()
     assert values["difference/planted-mean/two_alternative"] == 0.5
@@ -137,8 +147,8 @@ def test_paired_change(planted: EvaluationSet, tmp_path: Path):
 
 def test_results_of_other_pairs_are_not_compared(planted: EvaluationSet, tmp_path: Path):
     encoders, features = PlantedEncoders(planted), planted_features(planted)
-    one = DifferenceClassification(seed=0).run(encoders, planted, features)
-    two = DifferenceClassification(seed=1).run(encoders, planted, features)
+    one = DifferenceClassification(seed=0).run(subject(encoders, planted, features))
+    two = DifferenceClassification(seed=1).run(subject(encoders, planted, features))
     with pytest.raises(PcclipError, match=r"cannot be compared pair by pair.*same set with the same seed"):
         one.minus(two)
     with pytest.raises(ValueError, match="both results hold"):
@@ -176,20 +186,22 @@ def test_sampled_pairs_are_a_fair_draw():
 def test_a_set_without_questions_or_differences_is_refused(planted: EvaluationSet, tmp_path: Path):
     features = planted_features(planted)
     with pytest.raises(PcclipError, match=r"evaluation.json: has no 'questions'"):
-        DifferenceClassification().run(PlantedEncoders(planted), replace(planted, questions=()), features)
+        DifferenceClassification().run(
+            subject(PlantedEncoders(planted), replace(planted, questions=()), features)
+        )
     raw = evaluation_json()
     raw["questions"][0]["margin"] = 5
     folder = write(tmp_path, pictures(12), raw)
-    other = EvaluationSet.load(folder, "test")
+    other = load_prepared(folder, "test")
     with pytest.raises(PcclipError, match=r"no two pictures of split 'test' differ in 'size' by more than 5"):
-        DifferenceClassification().run(PlantedEncoders(other), other, planted_features(other))
+        DifferenceClassification().run(subject(PlantedEncoders(other), other, planted_features(other)))
 
 
 def test_a_diverged_text_tower_is_named(planted: EvaluationSet):
     encoders = PlantedEncoders(planted)
     encoders.known["a large thing"] = np.full(DIM, np.nan)
     with pytest.raises(PcclipError, match=r"embedding of 'a large thing' is not finite"):
-        DifferenceClassification().run(encoders, planted, planted_features(planted))
+        DifferenceClassification().run(subject(encoders, planted, planted_features(planted)))
 
 
 def test_values_without_a_picture_need_no_picture(tmp_path: Path):
@@ -198,6 +210,10 @@ def test_values_without_a_picture_need_no_picture(tmp_path: Path):
     raw["classes"] = list(COLOURS[:2])
     (tmp_path / "evaluation.json").write_text(json.dumps(raw))
     two = [picture for picture in pictures(30) if picture.class_name in COLOURS[:2]]
-    found = EvaluationSet.load(write(tmp_path, two, raw), "test")
-    values = DifferenceClassification().run(PlantedEncoders(found), found, planted_features(found)).values()
+    found = load_prepared(write(tmp_path, two, raw), "test")
+    values = (
+        DifferenceClassification()
+        .run(subject(PlantedEncoders(found), found, planted_features(found)))
+        .values()
+    )
     assert values["difference/planted-colour/two_alternative"] == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import COLOURS, evaluation_json, pictures, write
+from PIL import Image
+from planted import COLOURS, evaluation_json, load_prepared, pictures, write
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.sets import EvaluationSet
 
 
 @pytest.fixture
@@ -19,11 +20,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_set_holds_what_was_written(folder: Path):
-    found = EvaluationSet.load(folder, "test")
+    found = load_prepared(folder, "test")
     made = pictures(60)
     assert found.keys == tuple(picture.key for picture in made)
     assert [COLOURS[label] for label in found.labels] == [picture.class_name for picture in made]
-    assert found.image_bytes(55) == made[55].image
+    assert np.array_equal(found.image(55), Image.open(io.BytesIO(made[55].image)))
     assert found.image(3).size == (24, 20)
     size, names = found.values(found.questions[0])
     assert (size == [picture.attributes["size"] for picture in made]).all()
@@ -36,7 +37,7 @@ def test_the_fingerprint_is_of_keys_and_pictures_in_order(tmp_path: Path):
     made = pictures(12)
 
     def fingerprint(name: str, of: list[Any]) -> str:
-        return EvaluationSet.load(write(tmp_path / name, of), "test").fingerprint()
+        return load_prepared(write(tmp_path / name, of), "test").fingerprint()
 
     same = fingerprint("a", made)
     assert fingerprint("b", made) == same
@@ -48,7 +49,7 @@ def test_the_fingerprint_is_of_keys_and_pictures_in_order(tmp_path: Path):
 def test_pictures_without_the_attribute_have_no_value(tmp_path: Path):
     made = pictures(12)
     made[4] = replace(made[4], attributes={"colour": "red"})
-    found = EvaluationSet.load(write(tmp_path, made), "test")
+    found = load_prepared(write(tmp_path, made), "test")
     assert np.flatnonzero(np.isnan(found.values(found.questions[0])[0])).tolist() == [4]
 
 
@@ -97,22 +98,22 @@ def test_a_set_off_the_schema_is_refused(folder: Path, change: Any, message: str
     change(raw)
     (folder / "evaluation.json").write_text(json.dumps(raw))
     with pytest.raises(PcclipError, match=message):
-        EvaluationSet.load(folder, "test")
+        load_prepared(folder, "test")
 
 
 def test_empty_classes_may_be_allowed(folder: Path):
     raw = evaluation_json()
     raw["classes"].append("pink")
     (folder / "evaluation.json").write_text(json.dumps(raw))
-    assert len(EvaluationSet.load(folder, "test", allow_empty_classes=True).classes) == 7
+    assert len(load_prepared(folder, "test", allow_empty_classes=True).classes) == 7
 
 
 def test_absent_and_broken_files_are_named(tmp_path: Path):
     with pytest.raises(PcclipError, match=r"evaluation.json: cannot be read"):
-        EvaluationSet.load(tmp_path / "evaluation.json", "test")
+        load_prepared(tmp_path / "evaluation.json", "test")
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(PcclipError, match=r"evaluation.json: is not JSON"):
-        EvaluationSet.load(tmp_path, "test")
+        load_prepared(tmp_path, "test")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,6 @@ def test_absent_and_broken_files_are_named(tmp_path: Path):
 def test_values_off_the_question_are_refused(tmp_path: Path, attributes: Any, question: int, message: str):
     made = pictures(12)
     made[3] = replace(made[3], attributes=attributes)
-    found = EvaluationSet.load(write(tmp_path, made), "test")
+    found = load_prepared(write(tmp_path, made), "test")
     with pytest.raises(PcclipError, match=message):
         found.values(found.questions[question])

@@ -10,13 +10,22 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from planted import COLOURS, PlantedEncoders, evaluation_json, pictures, planted_features, write
+from planted import (
+    COLOURS,
+    PlantedEncoders,
+    evaluation_json,
+    load_prepared,
+    pictures,
+    planted_features,
+    subject,
+    write,
+)
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from pcclip.data.records import ShardError
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import TowerEncoders, cached
+from pcclip.evaluation.encoders import CachedEncoders, TowerEncoders
 from pcclip.evaluation.features import FeatureCache
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.zero_shot import ZeroShot, class_embeddings
@@ -25,7 +34,7 @@ from pcclip.model.towers import Towers, load_towers
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSet:
-    return EvaluationSet.load(write(tmp_path_factory.mktemp("planted"), pictures(90)), "test")
+    return load_prepared(write(tmp_path_factory.mktemp("planted"), pictures(90)), "test")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,7 @@ def features_of(evaluation_set: EvaluationSet, towers: Towers, folder: Path | No
 
 
 def test_planted_classes_are_found(planted: EvaluationSet):
-    values = ZeroShot().run(PlantedEncoders(planted), planted, planted_features(planted)).values()
+    values = ZeroShot().run(subject(PlantedEncoders(planted), planted, planted_features(planted))).values()
     kinds = ("planted/top1", "planted/top5", "planted/mean_per_class", "planted-unseen/top1")
     kinds += ("planted-unseen/top5", "planted-unseen/mean_per_class", "planted-unseen-combinations/top1")
     assert values == {f"zero_shot/{kind}": 1.0 for kind in kinds}
@@ -57,14 +66,14 @@ def test_equals_open_clip_and_torchmetrics(planted: EvaluationSet, towers: Tower
     features = features_of(planted, towers)
     templates = list(planted.prompts)
     expected = open_clip.build_zero_shot_classifier(towers.clip, towers.tokenizer, COLOURS, templates)
-    weights = class_embeddings(cached(TowerEncoders(towers)), COLOURS, templates)
+    weights = class_embeddings(CachedEncoders(TowerEncoders(towers)), COLOURS, templates)
     assert weights == pytest.approx(expected.T.numpy(), abs=1e-5)
     with torch.no_grad():
         pixels = torch.stack([towers.preprocess(planted.image(index)) for index in range(len(planted))])
         images = towers.clip.encode_image(pixels, normalize=True)
     assert features == pytest.approx(images.numpy(), abs=1e-5)
     logits, labels = images @ expected, torch.from_numpy(planted.labels)
-    values = ZeroShot().run(TowerEncoders(towers), planted, features).values()
+    values = ZeroShot().run(subject(TowerEncoders(towers), planted, features)).values()
     for metric, options in {
         "top1": {"average": "micro"},
         "top5": {"average": "micro", "top_k": 5},
@@ -85,7 +94,7 @@ def test_mean_per_class_weighs_classes_alike(planted: EvaluationSet):
         attributes=tuple(planted.attributes[index] for index in most_red),
     )
     encoders.known |= {prompt.format("red"): -encoders.known["a red thing"] for prompt in planted.prompts}
-    results = ZeroShot().run(encoders, few, features[most_red])
+    results = ZeroShot().run(subject(encoders, few, features[most_red]))
     assert results.values()["zero_shot/planted/mean_per_class"] == pytest.approx(5 / 6)
     assert results.values()["zero_shot/planted/top1"] == pytest.approx(75 / 76)
     assert results.estimates()["zero_shot/planted/mean_per_class"].n == 76
@@ -94,15 +103,15 @@ def test_mean_per_class_weighs_classes_alike(planted: EvaluationSet):
 def test_order_of_classes_changes_nothing_even_where_all_tie(planted: EvaluationSet, tmp_path: Path):
     raw = evaluation_json()
     raw["classes"] = list(COLOURS[::-1])
-    other = EvaluationSet.load(write(tmp_path, pictures(90), raw), "test")
+    other = load_prepared(write(tmp_path, pictures(90), raw), "test")
     noise = np.random.default_rng(0).normal(size=(90, 16)).astype(np.float32)
     encoders = PlantedEncoders(planted)
     names = ("zero_shot/planted/top1", "zero_shot/planted/top5", "zero_shot/planted/mean_per_class")
     for same in (False, True):
         if same:
             encoders.known = dict.fromkeys(encoders.known, encoders.known["a red thing"])
-        values = ZeroShot().run(encoders, planted, noise).values()
-        assert ZeroShot().run(encoders, other, noise).values() == pytest.approx(values)
+        values = ZeroShot().run(subject(encoders, planted, noise)).values()
+        assert ZeroShot().run(subject(encoders, other, noise)).values() == pytest.approx(values)
     assert [values[name] for name in names] == pytest.approx([1 / 6, 5 / 6, 1 / 6])
 
 
@@ -115,15 +124,17 @@ def test_few_classes_have_no_top5(tmp_path: Path):
         for picture in pictures(30)
         if picture.class_name in COLOURS[:3]
     ]
-    found = EvaluationSet.load(write(tmp_path, three, raw), "test")
+    found = load_prepared(write(tmp_path, three, raw), "test")
     features = np.eye(16, dtype=np.float32)[1 + found.labels]
-    values = ZeroShot().run(PlantedEncoders(found), found, features).values()
+    values = ZeroShot().run(subject(PlantedEncoders(found), found, features)).values()
     assert values == {"zero_shot/planted/top1": 1.0, "zero_shot/planted/mean_per_class": 1.0}
 
 
 def test_a_set_without_classes_is_refused(planted: EvaluationSet):
     with pytest.raises(PcclipError, match=r"evaluation.json: has no 'classes'"):
-        ZeroShot().run(PlantedEncoders(planted), replace(planted, classes=()), planted_features(planted))
+        ZeroShot().run(
+            subject(PlantedEncoders(planted), replace(planted, classes=()), planted_features(planted))
+        )
 
 
 def test_encoding_leaves_the_towers_as_they_were(towers: Towers):
@@ -182,7 +193,7 @@ def test_a_damaged_cache_is_refused(planted: EvaluationSet, tmp_path: Path, dama
 def test_an_unreadable_picture_is_named_and_nothing_is_kept(tmp_path: Path):
     made = pictures(12)
     made[7] = replace(made[7], image=made[7].image[:200])
-    found = EvaluationSet.load(write(tmp_path, made), "test")
+    found = load_prepared(write(tmp_path, made), "test")
     with pytest.raises(ShardError, match=r"000000.tar: record 'p0007': its picture cannot be decoded"):
         FeatureCache(tmp_path / "cache", progress=False).get(found, CountingImages(), pixels_of, "tower")
     assert not (tmp_path / "cache").exists()

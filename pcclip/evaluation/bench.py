@@ -1,0 +1,115 @@
+"""Models on evaluation sets: sets are read, and their pictures embedded, once for all protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from pcclip.evaluation.encoders import CachedEncoders, Encoders
+from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject, evaluate
+from pcclip.evaluation.sets import EvaluationSet, SetSource
+from pcclip.evaluation.sources.prepared import Prepared
+
+
+@dataclass
+class Evaluation:
+    """Protocols on one set.
+
+    Attributes:
+        data: folder made by `pcclip prepare`, or a source of `pcclip.evaluation.sources`.
+        protocols: what is measured.
+        every_n_validations: cadence during a fit; step 0 and the end are always measured.
+        split: the split that is reported.
+        validation: the split that is measured during a fit, and by which an interpolation is chosen.
+    """
+
+    data: str | SetSource
+    protocols: list[EvaluationProtocol]
+    every_n_validations: int = 1
+    split: str = "test"
+    validation: str = "validation"
+
+    def source(self) -> SetSource:
+        """Where the set comes from."""
+        if isinstance(self.data, SetSource):
+            return self.data
+        # A split may lack classes: combinations that it holds out, or a sample.
+        return Prepared(self.data, allow_empty_classes=True)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the bench sees it, in one state of its weights.
+
+    Attributes:
+        encoders: Its two functions.
+        preprocess: RGB picture to pixels (3, H, W).
+        image_fingerprint: Of the image tower's weights and preprocessing.
+    """
+
+    encoders: CachedEncoders
+    preprocess: Callable[[Image.Image], Tensor]
+    image_fingerprint: str
+
+    @classmethod
+    def of(cls, towers: Any, encoders: Encoders) -> Model:
+        """The model of `towers` (`pcclip.model.towers.Towers`) with their weights as they are now."""
+        return cls(CachedEncoders(encoders), towers.preprocess, towers.image_fingerprint())
+
+
+class Bench:
+    """Evaluation sets by source and split, and models on them.
+
+    Args:
+        cache: Of image embeddings.
+    """
+
+    def __init__(self, cache: FeatureCache) -> None:
+        self._cache = cache
+        self._sets: dict[tuple[str, str], EvaluationSet] = {}
+
+    def data(self, source: SetSource, split: str) -> EvaluationSet:
+        """The split of the set, read once.
+
+        Raises:
+            PcclipError: As `SetSource.load`.
+        """
+        place = (f"{type(source).__qualname__}{vars(source)!r}", split)
+        if place not in self._sets:
+            self._sets[place] = source.load(split)
+        return self._sets[place]
+
+    def subject(self, source: SetSource, split: str, model: Model, base: Model | None = None) -> Subject:
+        """A model on a split.
+
+        Args:
+            source: Of the set.
+            split: Of the set.
+            model: The model.
+            base: What it was before its finetuning; None where this is that.
+        """
+        data = self.data(source, split)
+        encode = model.encoders.encode_images
+        return Subject(
+            model.encoders,
+            data,
+            self._cache.get(data, encode, model.preprocess, model.image_fingerprint),
+            lambda other: self.subject(source, other, model, base),
+            None if base is None else lambda: self.subject(source, split, base),
+        )
+
+    def measure(self, evaluation: Evaluation, split: str, model: Model, base: Model | None = None) -> Results:
+        """All protocols of an evaluation on one split.
+
+        Args:
+            evaluation: What is measured.
+            split: Of its set.
+            model: The model.
+            base: As in `subject`.
+        """
+        return evaluate(evaluation.protocols, self.subject(evaluation.source(), split, model, base))

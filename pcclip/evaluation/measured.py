@@ -1,0 +1,59 @@
+"""Results of a model on several sets, and where a run keeps them: `RUN/results/SUITE/STAGE/SET.npz`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pcclip.evaluation.protocol import Results
+
+RESULTS = "results"
+FIT = "fit"
+"""The suite that a fit itself measures."""
+
+
+class Measured(dict[str, Results]):
+    """Results by the name of the evaluation set."""
+
+    def add(self, results: Results) -> None:
+        """Takes in more results; those of one and the same set become one."""
+        name = results.evaluated.rpartition("/")[0]
+        self[name] = self[name].merged(results) if name in self else results
+
+    def values_by_name(self) -> dict[str, float]:
+        """Every metric without its interval."""
+        return {n: v for results in self.values() for n, v in results.values().items()}
+
+    def estimates(self) -> dict[str, Any]:
+        """Every metric with its interval."""
+        return {n: e.as_dict() for results in self.values() for n, e in results.estimates().items()}
+
+    def minus(self, base: Measured) -> Measured:
+        """Paired change against `base`."""
+        return Measured({name: results.minus(base[name]) for name, results in self.items() if name in base})
+
+    def headline(self) -> str:
+        """Zero-shot and mean difference scores in one line."""
+        shown = {
+            n: v
+            for n, v in self.values_by_name().items()
+            if n.endswith("/top1") or ("-mean" in n and n.endswith("/two_alternative"))
+        }
+        return ", ".join(f"{n} {100 * v:.1f}" for n, v in shown.items())
+
+    def save(self, folder: Path) -> None:
+        """Write one file per set; the folder appears whole."""
+        partial = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, results in self.items():
+            results.save(partial / f"{name}.npz")
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its summary
+        os.replace(partial, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Measured:
+        """Read what `save` wrote."""
+        return cls({path.stem: Results.load(path) for path in sorted(folder.glob("*.npz"))})

@@ -1,0 +1,1 @@
+"""Evaluation sets in the layouts of their releases."""
