@@ -17,7 +17,8 @@ from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.features import FeatureCache
 from pcclip.evaluation.locks import only_one
 from pcclip.evaluation.measured import RESULTS, Measured
-from pcclip.evaluation.models import Model, Named, NamedModel
+from pcclip.evaluation.models import Model, NamedModel
+from pcclip.evaluation.named import Named
 from pcclip.evaluation.record import FILE, check_record, read_record, record
 
 STAGES = {"tuned": "model", "interpolated": "interpolated"}
