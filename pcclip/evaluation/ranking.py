@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoders import CachedEncoders
@@ -98,14 +99,14 @@ class AttributeRanking(EvaluationProtocol):
         names: list[tuple[str, str]] = []
         correlations: list[Correlation] = []
         parts: dict[tuple[str, str], list[Statistic]] = {}
-        for one in rankings:
-            ranked = Ranked.of(one.scores)
-            names += [(one.by, "spearman"), (one.by, "kendall")]
+        for ranking in rankings:
+            ranked = Ranked.of(ranking.scores)
+            names += [(ranking.by, "spearman"), (ranking.by, "kendall")]
             correlations += [spearman(attribute.ranked, ranked), kendall(attribute.ranked, ranked)]
-            for end in one.ends:
+            for end in ranking.ends:
                 found = _precision(ranked, attribute.relevant[end], end, ks, drawn)
                 for k, precision in zip(ks, found, strict=True):
-                    parts.setdefault((one.by, f"precision_at_{k}"), []).append(precision)
+                    parts.setdefault((ranking.by, f"precision_at_{k}"), []).append(precision)
         influences = np.stack([one.influence for one in correlations]).astype(np.float32)
         shifts = (influences @ drawn).astype(np.float64) / drawn.sum(axis=0)
         for name, one, shift in zip(names, correlations, shifts, strict=True):
@@ -157,7 +158,7 @@ class _Ranking:
     """
 
     by: str
-    scores: Floats
+    scores: npt.NDArray[np.floating]
     ends: tuple[End, ...]
 
 
