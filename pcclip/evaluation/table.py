@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.statistics import Estimate, mean_over_seeds
+from pcclip.evaluation.significance import mean_over_seeds
+from pcclip.evaluation.statistics import Estimate
 
 SCHEMA = 1
 COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
