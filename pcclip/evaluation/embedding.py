@@ -129,7 +129,7 @@ def split_transform(preprocess: Transform) -> tuple[Callable[[Image.Image], Any]
         return np.asarray(resize(picture))
 
     def batch(pictures: list[npt.NDArray[np.uint8]]) -> Tensor:
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-        return normalize(pixels.contiguous().to(torch.get_default_dtype()).div(255))
+        pixels = torch.from_numpy(np.stack(pictures)).to(torch.get_default_dtype()).div(255)
+        return normalize(pixels.permute(0, 3, 1, 2))  # channels last in memory: faster in convolutions
 
     return each, batch

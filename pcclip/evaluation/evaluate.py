@@ -33,7 +33,7 @@ def evaluate(
     out: str = "runs/evaluations",
     cache_dir: str | None = "data/cache",
     device: str = "auto",
-    batch_size: int = 128,
+    batch_size: int = 64,
     again: bool = False,
 ) -> None:
     """Evaluates finished runs (base, tuned and interpolated weights) and models from anywhere.

@@ -38,7 +38,7 @@ class FeatureCache:
     def __init__(
         self,
         folder: Path | None = None,
-        batch_size: int = 128,
+        batch_size: int = 64,
         workers: int | None = None,
         progress: bool = True,
     ) -> None:

@@ -1,4 +1,4 @@
-"""How a configuration names a model; read where the model is not (yet) needed, so it imports nothing heavy."""
+"""How a configuration names a model. Imports nothing heavy: the model itself may not be needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What results were measured with, kept beside them, so that they are not taken for results of anything else."""
+"""What results were measured with, kept beside them: they are not taken for results of anything else."""
 
 from __future__ import annotations
 
