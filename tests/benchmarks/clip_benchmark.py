@@ -129,7 +129,6 @@ def eurosat(theirs: Theirs, ours: Ours, root: Path, repeats: int) -> tuple[list[
             "class_names": str(texts / "en_classnames.json"),
             "class_names_in_order": True,
             "prompts": str(texts / "en_zeroshot_classification_templates.json"),
-            "held_out_prompts": [],
         },
     }
     took: dict[str, list[Took]] = {}
