@@ -55,34 +55,55 @@ class ClassPairs:
         return found
 
 
-def similar_pairs(weights_CD: Floats, classes: Sequence[str], count: int) -> ClassPairs:
+def similar_pairs(
+    weights_CD: Floats, classes: Sequence[str], count: int, among: Sequence[str] | None = None
+) -> ClassPairs:
     """The pairs whose class embeddings have the greatest cosine.
 
     Args:
         weights_CD: (C, D) unit rows.
         classes: C names; equal pairs come in their order.
         count: Pairs wanted; all, where there are fewer.
+        among: Classes to choose of; all if None.
+
+    Raises:
+        PcclipError: `among` names an unknown class, or fewer than two.
     """
-    return _strongest((weights_CD @ weights_CD.T).astype(np.float64), classes, count)
+    return _strongest((weights_CD @ weights_CD.T).astype(np.float64), classes, count, among)
 
 
-def confused_pairs(subject: Subject, weights_CD: Floats, count: int) -> ClassPairs:
+def confused_pairs(
+    subject: Subject, weights_CD: Floats, count: int, among: Sequence[str] | None = None
+) -> ClassPairs:
     """The pairs that a model takes for one another most often on a split.
 
     Args:
         subject: The model and the split.
         weights_CD: (C, D) its class embeddings.
         count: Pairs wanted; all, where there are fewer.
+        among: Classes to choose of; all if None.
 
     Returns:
         The pairs; their strength is the mean of the two shares of a class's pictures taken for the other.
+
+    Raises:
+        PcclipError: As `similar_pairs`.
     """
     shares = confusion_shares(confusion_matrix(subject.features, weights_CD, subject.data.labels))
-    return _strongest((shares + shares.T) / 2, subject.data.classes, count)
+    return _strongest((shares + shares.T) / 2, subject.data.classes, count, among)
 
 
-def _strongest(strength_CC: Doubles, classes: Sequence[str], count: int) -> ClassPairs:
-    a, b = np.triu_indices(len(classes), 1)
+def _strongest(
+    strength_CC: Doubles, classes: Sequence[str], count: int, among: Sequence[str] | None
+) -> ClassPairs:
+    if among is not None and (odd := set(among) - set(classes) or len(set(among)) < 2):
+        raise PcclipError(
+            f"pairs cannot be chosen among {', '.join(map(repr, among))}: "
+            f"{'fewer than two classes' if odd is True else 'not all are classes of the set'}. "
+            f"Its classes: {', '.join(map(repr, classes[:10]))}{' ...' if len(classes) > 10 else ''}"
+        )
+    allowed = np.array([among is None or name in among for name in classes])
+    a, b = np.nonzero(np.triu(allowed[:, None] & allowed, 1))
     strength = strength_CC[a, b]
     if len(strength) > count:  # whatever ties with the last one stays, for names to decide
         last = np.partition(strength, -count)[-count]

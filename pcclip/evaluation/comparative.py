@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
-
 from pcclip.errors import PcclipError
 from pcclip.evaluation.class_pairs import ClassPairs, PairTexts, confused_pairs, similar_pairs
-from pcclip.evaluation.classification import top_scores
+from pcclip.evaluation.class_updates import SCORES, ClassUpdate, Trial
 from pcclip.evaluation.encoders import unit
-from pcclip.evaluation.gains import mcnemar, mean_statistics
+from pcclip.evaluation.gains import mean_statistics
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.statistics import Floats, Indices, Observations, Parts
 from pcclip.evaluation.zero_shot import check_classes, class_embeddings
-from pcclip.geometry import comparative_update
-
-SCORES = ("all", "confused", "subset")
 
 
 @dataclass(frozen=True)
@@ -58,6 +51,7 @@ class ComparativePrompting(EvaluationProtocol):
             whose values are the classes.
         pairs: By the cosine of class embeddings (`similarity`), or by confusion on `pairs_split`.
         count: Number of pairs.
+        among: Classes that pairs are chosen of; null chooses of all. Random pairs are drawn of all.
         pairs_split: Where confusion is counted.
         alphas: The grid; of equally good ones the greatest is taken.
         alpha: This one, instead of a choice (0.8 to 0.9 in the published code).
@@ -74,6 +68,7 @@ class ComparativePrompting(EvaluationProtocol):
     templates: tuple[str, ...] | None = None
     pairs: Literal["similarity", "confusion"] = "similarity"
     count: int = 5
+    among: tuple[str, ...] | None = None
     pairs_split: str = "train"
     alphas: tuple[float, ...] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
     alpha: float | None = None
@@ -98,15 +93,15 @@ class ComparativePrompting(EvaluationProtocol):
         drawn = texts.random_pairs(self.count, self.seed)
         apart = unit(weights_CD[pairs.reference] - weights_CD[pairs.updated])
         updates = {
-            "after": _Update(weights_CD, pairs, texts.embeddings(subject.encoders, pairs)),
-            "text-difference": _Update(weights_CD, pairs, apart),
-            "random-pairs": _Update(weights_CD, drawn, texts.embeddings(subject.encoders, drawn)),
+            "after": ClassUpdate(weights_CD, pairs, texts.embeddings(subject.encoders, pairs)),
+            "text-difference": ClassUpdate(weights_CD, pairs, apart),
+            "random-pairs": ClassUpdate(weights_CD, drawn, texts.embeddings(subject.encoders, drawn)),
         }
         place = self._place(subject)
         trials = {kind: self._trial(update, place, subject) for kind, update in updates.items()}
         if self.protocol == "paper":
-            leaked = confused_pairs(subject, weights_CD, self.count)
-            leak = _Update(weights_CD, leaked, texts.embeddings(subject.encoders, leaked))
+            leaked = confused_pairs(subject, weights_CD, self.count, self.among)
+            leak = ClassUpdate(weights_CD, leaked, texts.embeddings(subject.encoders, leaked))
             trials["published"] = self._trial(leak, subject, subject)
         return self._results(subject, trials, place.data.split, texts.source)
 
@@ -127,8 +122,8 @@ class ComparativePrompting(EvaluationProtocol):
         base = subject.base()
         weights_CD = class_embeddings(base.encoders, base.data.classes, base.data.prompts)
         if self.pairs == "similarity":
-            return similar_pairs(weights_CD, base.data.classes, self.count)
-        return confused_pairs(base.split(self.pairs_split), weights_CD, self.count)
+            return similar_pairs(weights_CD, base.data.classes, self.count, self.among)
+        return confused_pairs(base.split(self.pairs_split), weights_CD, self.count, self.among)
 
     def _place(self, subject: Subject) -> Subject:
         """Where alpha is chosen; the subject itself where nothing is."""
@@ -142,7 +137,7 @@ class ComparativePrompting(EvaluationProtocol):
             "reported. Name another split in choose_on, or fix alpha."
         )
 
-    def _trial(self, update: _Update, place: Subject, subject: Subject) -> _Trial:
+    def _trial(self, update: ClassUpdate, place: Subject, subject: Subject) -> Trial:
         """Chooses alpha in one place and measures in another (or, for the leak, in the same)."""
         grid: dict[float, float] = {}
         if self.alpha is None:
@@ -151,11 +146,11 @@ class ComparativePrompting(EvaluationProtocol):
                 grid[alpha] = float(scores.mean(dtype=np.float64))
         alpha = max(grid, key=grid.__getitem__) if self.alpha is None else self.alpha
         shown = update.pictures(subject)
-        return _Trial(
+        return Trial(
             update.pairs, alpha, grid, shown, update.scores(subject, 1.0), update.scores(subject, alpha)
         )
 
-    def _results(self, subject: Subject, trials: dict[str, _Trial], chosen_on: str, source: str) -> Results:
+    def _results(self, subject: Subject, trials: dict[str, Trial], chosen_on: str, source: str) -> Results:
         data = subject.data
         prefix = f"{self.name}/{data.name}{f'-{self.label}' if self.label else ''}"
         groups: dict[str, Observations] = {}
@@ -188,84 +183,3 @@ class ComparativePrompting(EvaluationProtocol):
             statistics=mean_statistics(columns, len(data)),
             notes={prefix: notes},
         )
-
-
-@dataclass(frozen=True)
-class _Update:
-    """Class embeddings, and the comparisons that move them.
-
-    Attributes:
-        weights_CD: (C, D) as they were.
-        pairs: K ordered pairs.
-        comparisons_KD: (K, D) what stands for the texts.
-    """
-
-    weights_CD: Floats
-    pairs: ClassPairs
-    comparisons_KD: Floats
-
-    def pictures(self, subject: Subject) -> dict[str, Indices]:
-        """The pictures that each score is about.
-
-        Raises:
-            PcclipError: The split has none of the confused classes.
-        """
-        labels = subject.data.labels
-        confused = np.flatnonzero(np.isin(labels, self.pairs.classes))
-        if not len(confused):
-            raise PcclipError(
-                f"{subject.data.path}: split {subject.data.split!r} has no picture of the classes that "
-                "comparative prompting is about. Choose more pairs, or another split."
-            )
-        return {"all": np.arange(len(labels)), "confused": confused, "subset": confused}
-
-    def scores(self, subject: Subject, alpha: float) -> dict[str, Floats]:
-        """Of each picture, by name of the score.
-
-        Raises:
-            PcclipError: As `pictures`.
-        """
-        updated_CD = comparative_update(
-            torch.from_numpy(self.weights_CD),
-            torch.from_numpy(self.pairs.reference),
-            torch.from_numpy(self.pairs.updated),
-            torch.from_numpy(self.comparisons_KD),
-            alpha,
-        ).numpy()
-        confused, classes = self.pictures(subject)["confused"], self.pairs.classes
-        labels = subject.data.labels
-        (among_all,) = top_scores(subject.features, updated_CD, labels)
-        (among_few,) = top_scores(
-            subject.features[confused], updated_CD[classes], np.searchsorted(classes, labels[confused])
-        )
-        return {"all": among_all, "confused": among_all[confused], "subset": among_few}
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """One kind of update, measured.
-
-    Attributes:
-        pairs: Of the update.
-        alpha: That was chosen or given.
-        grid: What it was chosen from: accuracy by alpha.
-        pictures: By score.
-        before: Scores of these, by score.
-        after: The same after the update.
-    """
-
-    pairs: ClassPairs
-    alpha: float
-    grid: dict[float, float]
-    pictures: dict[str, Indices]
-    before: dict[str, Floats]
-    after: dict[str, Floats]
-
-    def notes(self, classes: Sequence[str]) -> dict[str, Any]:
-        """What was chosen, and the paired tests."""
-        return {
-            "alpha": self.alpha,
-            "grid": {f"{alpha:g}": round(accuracy, 6) for alpha, accuracy in self.grid.items()},
-            "pairs": self.pairs.notes(classes),
-            "mcnemar": {score: mcnemar(self.before[score], self.after[score]) for score in SCORES},
-        }
