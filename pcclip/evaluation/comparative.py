@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from pcclip.errors import PcclipError
 from pcclip.evaluation.class_pairs import ClassPairs, PairTexts, confused_pairs, similar_pairs
 from pcclip.evaluation.class_updates import SCORES, ClassUpdate, Trial
@@ -90,13 +92,13 @@ class ComparativePrompting(EvaluationProtocol):
         texts = PairTexts(data, self.texts, self.templates)
         weights_CD = class_embeddings(subject.encoders, data.classes, data.prompts)
         pairs = self._pairs(subject)
-        drawn = texts.random_pairs(self.count, self.seed)
         apart = unit(weights_CD[pairs.reference] - weights_CD[pairs.updated])
         updates = {
             "after": ClassUpdate(weights_CD, pairs, texts.embeddings(subject.encoders, pairs)),
             "text-difference": ClassUpdate(weights_CD, pairs, apart),
-            "random-pairs": ClassUpdate(weights_CD, drawn, texts.embeddings(subject.encoders, drawn)),
         }
+        drawn = texts.random_pairs(self.count, self.seed)
+        updates["random-pairs"] = ClassUpdate(weights_CD, drawn, texts.embeddings(subject.encoders, drawn))
         place = self._place(subject)
         trials = {kind: self._trial(update, place, subject) for kind, update in updates.items()}
         if self.protocol == "paper":
@@ -145,10 +147,8 @@ class ComparativePrompting(EvaluationProtocol):
                 scores = update.scores(place, alpha)[self.choose_by]
                 grid[alpha] = float(scores.mean(dtype=np.float64))
         alpha = max(grid, key=grid.__getitem__) if self.alpha is None else self.alpha
-        shown = update.pictures(subject)
-        return Trial(
-            update.pairs, alpha, grid, shown, update.scores(subject, 1.0), update.scores(subject, alpha)
-        )
+        before, after = update.scores(subject, 1.0), update.scores(subject, alpha)
+        return Trial(update.pairs, alpha, grid, update.pictures(subject), before, after)
 
     def _results(self, subject: Subject, trials: dict[str, Trial], chosen_on: str, source: str) -> Results:
         data = subject.data
@@ -175,6 +175,10 @@ class ComparativePrompting(EvaluationProtocol):
             "alpha": f"by {self.choose_by} on {chosen_on}" if self.alpha is None else "fixed",
         }
         notes |= {kind: trial.notes(data.classes) for kind, trial in trials.items()}
+        if "published" in notes:
+            notes["published"]["leak"] = (
+                f"pairs, and alpha unless fixed, by the reported split {data.split!r}"
+            )
         return Results(
             data.evaluated,
             len(data),
