@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -141,8 +142,7 @@ class PairTexts:
             self.source, self._read = file, read_pair_texts(file)
         elif templates is not None:
             self.source, self._templates = "templates", templates
-            for template in templates:
-                _check_template(template)
+            _check_templates(templates)
         else:
             self._templates, self.source = _question_templates(evaluation_set)
 
@@ -197,13 +197,16 @@ class PairTexts:
         return ClassPairs.of(drawn, [float("nan")] * len(drawn))
 
 
-def _check_template(template: str) -> None:
-    try:
-        good = template.format(a="A", b="B") != template.format(a="B", b="A")
-    except (LookupError, ValueError):
-        good = False
-    if not good:
-        raise PcclipError(f"templates: {template!r} should have {{a}} and {{b}}, for two classes")
+def _check_templates(templates: Sequence[str]) -> None:
+    if not templates:
+        raise PcclipError("templates: there is none; name one or more like '{a} rather than {b}'")
+    for template in templates:
+        try:
+            used = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        except ValueError:
+            used = set()
+        if used != {"a", "b"}:
+            raise PcclipError(f"templates: {template!r} should have {{a}} and {{b}}, for two classes")
 
 
 def _question_templates(evaluation_set: EvaluationSet) -> tuple[list[str], str]:
