@@ -10,6 +10,8 @@ from scipy import stats
 
 from pcclip.evaluation.statistics import Estimate
 
+_ROUNDING = 1e-9
+
 
 def mcnemar(changes: npt.NDArray[np.floating]) -> float:
     """McNemar's exact test of two models on the same pictures, two-sided.
@@ -83,6 +85,6 @@ def seeds_p_value(values: Sequence[float]) -> float:
     array = np.asarray(values, np.float64)
     if not array.any():
         return 1.0
-    if array.std() == 0:
+    if np.ptp(array) < _ROUNDING:
         return 0.0
     return float(stats.ttest_1samp(array, 0).pvalue)
