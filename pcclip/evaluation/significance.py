@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pcclip.evaluation.statistics import Estimate
-
 _ROUNDING = 1e-9
 
 
@@ -47,28 +45,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1, np.maximum.accumulate(given[order] * factors))
     return [float(p) for p in corrected]
-
-
-def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """Mean of one number over runs that differ in their seed, with Student's t interval.
-
-    Args:
-        values: One number per seed.
-        level: Coverage.
-
-    Returns:
-        The mean; `low` and `high` are NaN for a single seed, which says nothing about its spread.
-
-    Raises:
-        ValueError: There are no values.
-    """
-    if not values:
-        raise ValueError("no values to take the mean of")
-    array = np.asarray(values, np.float64)
-    if len(array) == 1:
-        return Estimate(float(array[0]), float("nan"), float("nan"), 1)
-    reach = stats.t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
-    return Estimate(float(array.mean()), float(array.mean() - reach), float(array.mean() + reach), len(array))
 
 
 def seeds_p_value(values: Sequence[float]) -> float:

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.finished import Summary, load_summaries
-from pcclip.evaluation.significance import mean_over_seeds
-from pcclip.evaluation.statistics import Estimate
+from pcclip.evaluation.statistics import Estimate, mean_over_seeds
 
 COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
 _BASELINES = ("text_difference", "absolute")

@@ -8,8 +8,8 @@ from scipy import stats
 
 from pcclip.evaluation.bootstrap import bootstrap
 from pcclip.evaluation.protocol import Results
-from pcclip.evaluation.significance import holm, mcnemar, mean_over_seeds, seeds_p_value
-from pcclip.evaluation.statistics import Observations, Statistic
+from pcclip.evaluation.significance import holm, mcnemar, seeds_p_value
+from pcclip.evaluation.statistics import Observations, Statistic, mean_over_seeds
 from tests.benchmarks.coverage import cases, measure
 
 

@@ -14,8 +14,8 @@ from pcclip.evaluation.comparing.pairing import mean_over_runs, only, paired_cha
 from pcclip.evaluation.comparing.rows import Row
 from pcclip.evaluation.measured import Measured
 from pcclip.evaluation.protocol import Results
-from pcclip.evaluation.significance import holm, mcnemar, mean_over_seeds, seeds_p_value
-from pcclip.evaluation.statistics import Estimate, Statistic
+from pcclip.evaluation.significance import holm, mcnemar, seeds_p_value
+from pcclip.evaluation.statistics import Estimate, Statistic, mean_over_seeds
 
 LEVEL = 0.05
 SEEDS = 3
