@@ -80,8 +80,8 @@ def _check_labels(root: Path, numbers: dict[str, str]) -> None:
         expected = numbers[name.split("/")[0]]
         if listed.get(number) != expected:
             raise PcclipError(
-                f"{names}: picture {number} is {name!r}, whose folder is class {expected} of classes.txt, but "
-                f"{labels} says class {listed.get(number)}. Take all lists from one archive."
+                f"{names}: picture {number} is {name!r}, whose folder is class {expected} of classes.txt, "
+                f"but {labels} says class {listed.get(number)}. Take all lists from one archive."
             )
 
 
