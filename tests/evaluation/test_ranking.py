@@ -100,7 +100,10 @@ def test_planted_rankings_are_found(
     for ranked_by in ("text_difference", "absolute"):
         for group in ("size", "mean"):
             assert [values[f"{prefix}{group}/{ranked_by}_{score}"] for score in SCORES] == [1, 1, 1]
-    assert values.keys() == results.estimates().keys()
+    estimates = results.estimates()
+    assert values.keys() == estimates.keys()
+    certain = estimates[f"{prefix}size/absolute_precision_at_10"]
+    assert certain.low < 0.95 and certain.high == 1  # ten of ten may be luck
     shares = results.notes["ranking"]["share of relevant pictures"]
     assert shares == {"size": {"top": 0.25, "bottom": 0.25}}
 
