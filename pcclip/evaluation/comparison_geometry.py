@@ -40,7 +40,7 @@ class ComparisonGeometry(EvaluationProtocol):
     - `.../text_accuracy`: how often t_a - t_b is, of the differences of all pairs, the one that f(a, b) is
       nearest to; chance is 1 / pairs, and a tie scores that of a fair draw. This is the control of wrong
       pairs. Their mean cosine would be none: since each pair comes both ways round, it is 0 for texts of
-      any pair and half of `text_cosine` for those that share a class, whatever the model;
+      any pair and about half of `text_cosine` for those that share a class, whatever the model;
     - `.../image_cosine`, `.../image_accuracy`: the same two against m_a - m_b;
     - `.../prompt_image_cosine`, `.../prompt_image_accuracy`: of t_a - t_b against m_a - m_b, what needs no
       text that compares;
@@ -95,7 +95,7 @@ class ComparisonGeometry(EvaluationProtocol):
             if not suffix:
                 cosine, right = _along(text_PD, image_PD, np.arange(len(pairs)))
                 columns |= {"prompt_image_cosine": cosine, "prompt_image_accuracy": right}
-            found = clustered_means(columns, len(classes), first, second)
+            found = clustered_means(columns, first, second)
             prefix = f"{self.name}/{data.name}{suffix}/comparison"
             statistics |= {f"{prefix}/{score}": one for score, one in found.items()}
         notes = {
@@ -162,7 +162,7 @@ def _class_question(data: EvaluationSet) -> Question:
         if question.kind == "category" and question.phrases.keys() == set(data.classes):
             return question
     raise PcclipError(
-        f"{data.path}: no category question has the classes as its values, so there are no texts that compare "
+        f"{data.path}: no category question has the classes as its values, so no texts compare "
         "them. Give 'texts' (a texts.json of pair texts) or 'templates' ('{a} rather than {b}')."
     )
 

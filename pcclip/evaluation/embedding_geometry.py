@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import entropy
 
-from pcclip.evaluation.clustered import clustered_means, replicated, without_interval
+from pcclip.evaluation.clustered import clustered_means, clustered_ratios, without_interval
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
@@ -104,12 +104,12 @@ def _of_texts(kind: str, rows: Floats, before: Floats, thing: Indices) -> dict[s
     cosines = (sums_TD @ sums_TD.T - np.diag(counts)).ravel()
     pairs = (np.outer(counts, counts) - np.diag(counts)).ravel()
     first, second = np.divmod(np.arange(things**2), things)
-    (drawn,) = replicated([(cosines, pairs)], things, first, second)
-    anisotropy = cosines.sum() / pairs.sum() if pairs.any() else np.nan
-    return clustered_means({f"drift/{kind}": _cosines(rows, before)}, things, thing) | {
-        f"anisotropy/{kind}": Statistic(float(anisotropy), drawn, len(rows)),
-        f"effective_rank/{kind}": without_interval(_effective_rank(rows), len(rows)),
-    }
+    statistics = clustered_means({f"drift/{kind}": _cosines(rows, before)}, thing)
+    if pairs.any():
+        ((value, drawn),) = clustered_ratios([(cosines, pairs)], first, second)
+        statistics[f"anisotropy/{kind}"] = Statistic(value, np.clip(drawn, -1, 1), len(rows))
+        statistics[f"effective_rank/{kind}"] = without_interval(_effective_rank(rows), len(rows))
+    return statistics
 
 
 def _of_pictures(rows: Floats, before: Floats, prompts: Floats | None) -> dict[str, Statistic]:
