@@ -38,6 +38,7 @@ class Analogies(EvaluationProtocol):
         composition: Text of a class and a value, with `{name}` and `{phrase}`.
         questions: Attributes that are asked about; null for all questions but those with a value that is
             named in a class (the colour of "red circle"), since "a red circle, a blue object" is nothing.
+            Every class is encoded with every value of these.
         analogies: Analogies for each question, by a fair draw where there are more.
         seed: Of the draw, which depends on names and not on their order.
     """
