@@ -109,7 +109,7 @@ def _anisotropy(rows: Floats, thing: Indices) -> Statistic:
     np.add.at(sums_TD, thing, rows)
     # Sums of the cosines of different texts, and their numbers, by pair of things.
     cosines = sums_TD @ sums_TD.T - np.diag(counts)
-    numbers = np.outer(counts, counts) - np.diag(counts).astype(np.float64)
+    numbers = (np.outer(counts, counts) - np.diag(counts)).astype(np.float64)
     value = float(cosines.sum() / numbers.sum())
     drawn = []
     for weights_TR in replicate_weights(len(counts)):
