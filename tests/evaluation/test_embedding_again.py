@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import pictures, write
+from planted import load_prepared, pictures, write
 from slow_embedding import slow_features
 
 SCRIPT = Path(__file__).with_name("slow_embedding.py")
@@ -80,3 +80,15 @@ def test_two_processes_make_each_embedding_once(folder: Path, tmp_path: Path):
     assert [file.name[:9] for file in (tmp_path / "cache").iterdir()] == [
         "features-"
     ]  # no lock, no part left
+
+
+def test_kept_digests_are_not_those_of_a_changed_shard(tmp_path: Path):
+    made = pictures(12)
+    one, other = write(tmp_path / "one", made), write(tmp_path / "other", made[::-1])
+    expected = load_prepared(other, "test").fingerprint()
+    before = load_prepared(one, "test").fingerprint()
+    assert load_prepared(one, "test").fingerprint() == before  # from what is kept beside the shard
+    assert before != expected
+    for shard in (other / "pictures" / "test").glob("*.tar"):
+        shutil.copyfile(shard, one / "pictures" / "test" / shard.name)
+    assert load_prepared(one, "test").fingerprint() == expected
