@@ -69,13 +69,19 @@ def results(place: Path) -> Path:
     return place / "out" / "small" / "tiny" / "base" / "planted.npz"
 
 
+def written(file: Path) -> tuple[int, int]:
+    """What changes when a file is written again."""
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
 def test_what_is_there_is_kept_and_shown(place: Path, capsys: pytest.CaptureFixture[str]):
-    before = results(place).stat()
+    before = written(results(place))
     assert evaluate(place) == 0
-    assert results(place).stat() == before
+    assert written(results(place)) == before
     assert "zero_shot/planted/top1" in capsys.readouterr().out
     assert evaluate(place, "--again", "true") == 0
-    assert results(place).stat().st_ino != before.st_ino
+    assert written(results(place)) != before
 
 
 def other_pairs(place: Path) -> None:
@@ -170,8 +176,36 @@ def test_a_stopped_evaluation_goes_on_with_the_next_model(place: Path):
     shutil.rmtree(place / "out")
     (place / "suite.json").write_text(json.dumps(suite))
     assert evaluate(place) == 1  # there is no second model yet
-    before = results(place).stat()
+    before = written(results(place))
     save_model(place / "second", 1)
     assert evaluate(place) == 0
-    assert results(place).stat() == before
+    assert written(results(place)) == before
     assert (place / "out" / "small" / "second" / "base" / "planted.npz").is_file()
+
+
+def test_a_stopped_run_goes_on_with_the_stage_that_is_missing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+):
+    base = {"name": f"local-dir:{place / 'model'}", "pretrained": None, "random_init": False}
+    run = place / "runs" / "one"
+    save_model(run / "model", 2)
+    (run / "interpolated").mkdir()  # not yet complete
+    (run / "summary.json").write_text(json.dumps({"base_model": {"base": base}}))
+    suite = json.loads((place / "suite.json").read_bytes()) | {"models": None}
+    (place / "suite.json").write_text(json.dumps(suite))
+    assert evaluate(place, "--runs", f"[{run}]") == 1
+    tuned = run / "results" / "small" / "tuned" / "planted.npz"
+    before = written(tuned)
+    shutil.rmtree(run / "interpolated")
+    save_model(run / "interpolated", 3)
+    assert evaluate(place, "--runs", f"[{run}]") == 0
+    assert written(tuned) == before
+    estimates = json.loads((run / "results" / "small" / "estimates.json").read_bytes())
+    name = "zero_shot/planted/top1"
+    for stage in ("tuned", "interpolated"):
+        change = estimates[stage][name]["value"] - estimates["base"][name]["value"]
+        assert estimates[f"{stage}_delta"][name]["value"] == pytest.approx(change)
+    other_weights(place)  # of the base: then the changes against it are others
+    capsys.readouterr()
+    assert evaluate(place, "--runs", f"[{run}]") == 1
+    assert "model.image" in capsys.readouterr().err
