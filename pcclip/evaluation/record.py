@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,6 +117,7 @@ def _content(data: EvaluationSet) -> str:
 
 
 def _settings(value: Any) -> Any:
+    """A protocol's settings as JSON takes them; of a file that they name, the content counts."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _settings(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
@@ -123,6 +125,8 @@ def _settings(value: Any) -> Any:
         return {str(name): _settings(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_settings(one) for one in value]
+    if isinstance(value, str) and 0 < len(value) < 4096 and os.path.isfile(value):
+        return {"sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
@@ -130,9 +134,7 @@ def _differences(name: str, kept: Any, now: Any) -> list[str]:
     """Where two records differ, in words."""
     if isinstance(kept, dict) and isinstance(now, dict):
         both = kept | now
-        return [
-            line for key in both for line in _differences(f"{name}.{key}", kept.get(key), now.get(key))
-        ]
+        return [line for key in both for line in _differences(f"{name}.{key}", kept.get(key), now.get(key))]
     if isinstance(kept, list) and isinstance(now, list) and len(kept) == len(now):
         return [
             line

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from planted import evaluation_json, pictures, write
+from planted import COLOURS, evaluation_json, pictures, write
 
 from pcclip.cli import main
 from pcclip.model.checkpoint import save_folder
@@ -25,11 +25,18 @@ def save_model(folder: Path, seed: int) -> None:
     save_folder(load_towers("pcclip-tiny", random_init=True), folder)
 
 
+def describe(folder: Path, text: str) -> None:
+    texts = [{"class": colour, "texts": [text.format(colour)]} for colour in COLOURS]
+    raw = {"schema": 1, "kind": "class texts", "card": {}, "texts": texts}
+    (folder / "descriptions.json").write_text(json.dumps(raw))
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a set, a model, a suite and its results."""
     folder = tmp_path_factory.mktemp("evaluate")
     write(folder / "data", pictures(60))
+    describe(folder, "it is {}")
     save_model(folder / "model", 0)
     suite = {
         "suite": "small",
@@ -39,6 +46,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "protocols": [
                     {"class_path": "pcclip.evaluation.zero_shot.ZeroShot"},
                     {"class_path": "pcclip.evaluation.difference.DifferenceClassification"},
+                    {
+                        "class_path": "pcclip.evaluation.zero_shot.ZeroShot",
+                        "init_args": {"descriptions": str(folder / "descriptions.json")},
+                    },
                 ],
             }
         ],
@@ -113,6 +124,10 @@ def other_weights(place: Path) -> None:
     save_model(place / "model", 1)
 
 
+def other_descriptions(place: Path) -> None:
+    describe(place, "{} paint")
+
+
 def no_record(place: Path) -> None:
     results(place).with_name("record.json").unlink()
 
@@ -125,6 +140,7 @@ def no_record(place: Path) -> None:
         (other_pictures, "evaluations[0].data.test"),
         (other_prompts, "evaluations[0].data.test"),
         (other_weights, "model.image"),
+        (other_descriptions, "protocols[2].descriptions.sha256"),
         (no_record, "no record of how they were measured"),
     ],
 )
