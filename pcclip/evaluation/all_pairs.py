@@ -80,7 +80,7 @@ def _by_margin(scores: Doubles, starts: Indices, ends: Indices) -> Doubles:
 
 
 def _below(scores: Doubles, stops: Indices) -> Doubles:
-    """(k * n,) how many of the first `stops` items score less than items 0 .. n - 1, k times; equal ones half.
+    """(k * n,) how many of the first `stops` items score less than item 0 .. n - 1, k times; equals: half.
 
     Ranks are split by one binary digit after the other (a wavelet matrix), all questions going along.
     """

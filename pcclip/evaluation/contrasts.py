@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcclip.evaluation.all_pairs import ordered_wins, pseudo_values
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoders import CachedEncoders, unit
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations
@@ -23,7 +23,7 @@ class Contrast:
 
     A kind is a pair of values (of the first picture, of the second): of all its pairs the same sentences are
     true. A sentence with embedding t is right about (a, b) if cos(t, g(a) - g(b)) > 0, and so if
-    t . g(a) > t . g(b): one number per picture and text settles all pairs.
+    t . g(a) > t . g(b): one number per picture and text settles all its pairs.
 
     Attributes:
         question: What is asked.
@@ -109,13 +109,11 @@ class Contrast:
             second: (P,) places in `pictures`.
         """
         kind = self._kind(first, second)
-        used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
-        rows, (a, b) = features[self.pictures[used]], places.reshape(2, -1)
+        direction = unit(features[self.pictures[first]] - features[self.pictures[second]])
 
         def correct(vectors_KD: Floats) -> Floats:
-            along = _along(rows, vectors_KD)
-            higher = along[kind, a] - along[kind, b]
-            return np.where(higher == 0, 0.5, higher > 0).astype(np.float32)
+            along = np.einsum("pd,pd->p", direction, vectors_KD[kind])
+            return np.where(along == 0, 0.5, along > 0).astype(np.float32)
 
         scores = _means((names, correct(vectors)) for names, vectors in asks)
         return Observations(self.pictures[first], self.pictures[second], scores)
