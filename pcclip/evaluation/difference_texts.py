@@ -30,9 +30,9 @@ class DifferenceTexts(EvaluationProtocol):
     - `text_difference` (training-free): (f(captions of a) - f(captions of b)) . d > 0;
     - `absolute`: the captions of a fit a better than they fit b.
 
-    The latter two are over the pairs whose pictures both have captions (the mean of several is taken). Metrics
-    are `difference_texts/SET/SCORE`; a score without a single pair is not there, and the notes count the pairs
-    of each. Intervals resample pictures; with several seeds see `DifferenceClassification`.
+    The latter two are over the pairs whose pictures both have captions (the mean of several is taken).
+    Metrics are `difference_texts/SET/SCORE`; a score without a single pair is not there, and the notes count
+    the pairs of each. Intervals resample pictures; with several seeds see `DifferenceClassification`.
 
     Attributes:
         texts: .csv, .tsv or .parquet with image1, image2, text (and maybe reversed, split), or triple shards.
