@@ -9,15 +9,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from class_set import Classes, by_class
-from planted import DIM, PlantedEncoders, subject
+from planted import pictures, subject, write
+from torch import Tensor
 
+from pcclip.cli import main
 from pcclip.errors import PcclipError
 from pcclip.evaluation.difference import DifferenceClassification
+from pcclip.evaluation.measured import Measured
 from pcclip.evaluation.sources.asked import Asked
+from pcclip.model.checkpoint import save_folder
+from pcclip.model.towers import load_towers
 
 ANIMALS = ["red fox", "Grizzly_bear", "003.Blue+Whale", "mouse"]
+CSV = "class,attribute,value\nred fox,tail,1\nmouse,tail,0\nmouse,hue,red\nred fox,hue,blue\n"
+
+
+class Chance:
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        raise AssertionError("image embeddings are given")
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        return torch.tensor([[len(text), 1.0, text.count("red"), 0] for text in texts])
 
 
 def sheet(**changes: Any) -> dict[str, Any]:
@@ -94,26 +109,15 @@ def test_a_table_of_pictures_is_joined_by_key_and_split(tmp_path: Path):
 
 
 def test_what_a_table_leaves_out_is_counted_in_the_results(tmp_path: Path):
-    data = asked(tmp_path, "class,attribute,value\nmouse,tail,1\nred fox,tail,0\nmouse,hue,red\nred fox,hue,blue"
-                 ).load("test")  # fmt: skip
-    encoders = PlantedEncoders.__new__(PlantedEncoders)
-    encoders.calls, encoders.known = [], {}
+    data = asked(tmp_path, CSV).load("test")
     rng = np.random.default_rng(0)
-    for text in ("a thing that has a tail", "a thing that has no tail", "one has a tail, two has no tail",
-                 "one has no tail, two has a tail", "a red thing", "a blue thing",
-                 "a red one, no blue one", "a blue one, no red one"):  # fmt: skip
-        encoders.known[text] = rng.normal(size=DIM)
-    results = DifferenceClassification(pairs="all").run(
-        subject(encoders, data, rng.normal(size=(8, DIM)).astype(np.float32))
-    )
+    features = rng.normal(size=(8, 4)).astype(np.float32)
+    results = DifferenceClassification(pairs="all").run(subject(Chance(), data, features))
     assert results.notes["difference/some-looks"]["attributes"]["tail"] == {
         "pictures": 4,
         "pictures_without": 4,
         "pairs_that_qualify": 4,
     }
-
-
-CSV = "class,attribute,value\nred fox,tail,1\nmouse,tail,0\nmouse,hue,red\nred fox,hue,blue\n"
 
 
 @pytest.mark.parametrize(
@@ -184,3 +188,63 @@ def test_derived_attributes_follow_from_others(tmp_path: Path):
     )
     data = asked(tmp_path, table, derived=derived).load("test")
     assert by_class(data, "hue") == dict(zip(ANIMALS, ("blue", None, None, "red"), strict=True))
+
+
+def test_the_command_line_asks_any_set(tmp_path: Path):
+    torch.manual_seed(0)
+    save_folder(load_towers("pcclip-tiny", random_init=True), tmp_path / "model")
+    write(tmp_path / "data", pictures(24))
+    looks = sheet(classes={"tail": {1: ["RED", "green"], 0: ["blue"]}}, questions=sheet()["questions"][:1])
+    (tmp_path / "looks.yaml").write_text(yaml.safe_dump(looks))
+    (tmp_path / "table.csv").write_text("class,attribute,value\nyellow,tail,0.5\n")
+    texts = "image1,image2,text\np0000,p0001,one is red\np0003,p0001,one is not green\n"
+    (tmp_path / "texts.csv").write_text(texts)
+    protocols = "pcclip.evaluation.difference"
+    prepared = {"class_path": "pcclip.evaluation.sources.prepared.Prepared",
+                "init_args": {"path": str(tmp_path / "data")}}  # fmt: skip
+    source = {
+        "class_path": "pcclip.evaluation.sources.asked.Asked",
+        "init_args": {
+            "source": prepared,
+            "questions": str(tmp_path / "looks.yaml"),
+            "table": str(tmp_path / "table.csv"),
+        },
+    }
+    config = {
+        "suite": "s",
+        "cache_dir": None,
+        "device": "cpu",
+        "out": str(tmp_path / "out"),
+        "models": [{"name": f"local-dir:{tmp_path / 'model'}", "label": "tiny"}],
+        "evaluations": [
+            {
+                "data": source,
+                "protocols": [
+                    {"class_path": f"{protocols}.DifferenceClassification", "init_args": {"pairs": "all"}},
+                    {"class_path": f"{protocols}.PublishedDifference", "init_args": {"pictures": 10}},
+                    {"class_path": f"{protocols}_texts.DifferenceTexts",
+                     "init_args": {"texts": str(tmp_path / "texts.csv")}},
+                ],
+            },
+            {
+                "data": {
+                    "class_path": "pcclip.evaluation.sources.published.PublishedMistakes",
+                    "init_args": {**source["init_args"], "mistakes": ["size_inverted"]},
+                },
+                "protocols": [
+                    {"class_path": f"{protocols}.DifferenceClassification", "init_args": {"pairs": "all"}}
+                ],
+            },
+        ],
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["evaluate", "--config", str(tmp_path / "config.yaml")]) == 0
+    measured = Measured.load(tmp_path / "out" / "s" / "tiny" / "base")
+    values = measured.values_by_name()
+    right = values["difference/planted-looks-tail/absolute"]
+    assert 0 < right < 1
+    assert "difference_published/planted-looks-mean/sign" in values
+    assert "difference_texts/planted-looks/sign" in values
+    assert values["difference/planted-looks-published-mean/absolute"] != right
+    counts = measured["planted-looks"].notes["difference/planted-looks"]["attributes"]["tail"]
+    assert counts == {"pictures": 16, "pictures_without": 8, "pairs_that_qualify": 8 * 4 + 8 * 4 + 4 * 4}

@@ -1,4 +1,4 @@
-"""The sheets that come with pcclip, on the real lists of their sets, and the published mistakes beside them."""
+"""The sheets that come with pcclip, on the real lists of their sets, and the published mistakes."""
 
 from __future__ import annotations
 
