@@ -102,22 +102,38 @@ class Awa2(ListedPictures, DescribedPictures):
 
     def _entries(self) -> Iterator[Entry]:
         folder = Path(self.root)
-        classes, predicates = (_names(folder / name) for name in _FILES[:2])
-        file = folder / _FILES[2]
-        rows = [line.split() for _, line in lines_of(file, _LAYOUT)]
-        if len(rows) != len(classes) or any(len(row) != len(predicates) for row in rows):
-            raise PcclipError(
-                f"{file}: is no matrix of {len(classes)} classes and {len(predicates)} predicates. {_LAYOUT}"
-            )
-        if lacking := set(VISUAL) - set(predicates):
+        table = class_predicates(folder)
+        if lacking := set(VISUAL) - set(next(iter(table.values()), ())):
             raise PcclipError(f"{folder / _FILES[1]}: lacks {', '.join(sorted(lacking))}. {_LAYOUT}")
-        for class_name, number in classes.items():
-            row = rows[number - 1]
+        for number, (class_name, predicates) in enumerate(table.items(), 1):
             attributes: dict[str, float | str] = {
-                name: words[0 if row[predicates[name] - 1] == "1" else 1] for name, words in VISUAL.items()
+                name: words[0 if predicates[name] else 1] for name, words in VISUAL.items()
             }
             spoken = class_name.replace("+", " ")
             yield Entry(class_name, None, [spoken], spoken, attributes, where=f"class {number}")
+
+
+def class_predicates(folder: Path) -> dict[str, dict[str, bool]]:
+    """What each class of classes.txt, in that order, has and lacks, by the names of predicates.txt.
+
+    Args:
+        folder: Of the lists; rows and columns of the matrix are joined by the NAMES of their numbers.
+
+    Raises:
+        PcclipError: A list is missing, broken, or of another length than the matrix.
+    """
+    classes, predicates = (_names(folder / name) for name in _FILES[:2])
+    file = folder / _FILES[2]
+    rows = [line.split() for _, line in lines_of(file, _LAYOUT)]
+    if len(rows) != len(classes) or any(len(row) != len(predicates) for row in rows):
+        raise PcclipError(
+            f"{file}: is no matrix of {len(classes)} classes and {len(predicates)} predicates. {_LAYOUT}"
+        )
+    in_order = sorted(classes.items(), key=lambda item: item[1])
+    return {
+        class_name: {name: rows[number - 1][column - 1] == "1" for name, column in predicates.items()}
+        for class_name, number in in_order
+    }
 
 
 def _names(file: Path) -> dict[str, int]:
