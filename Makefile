@@ -10,7 +10,7 @@ RUNS := runs
 VLLM_VENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat test test-vllm lint format bench tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -120,6 +120,9 @@ published: $(call runs_of,shapes-published shapes-differences,/summary.json)  ##
 
 published-eurosat: $(call runs_of,eurosat-published eurosat-differences,/summary.json)  ## the paper's settings beside ours, on EuroSAT
 	$(PCCLIP) compare $(RUNS)/eurosat-published $(RUNS)/eurosat-differences
+
+## -- the paper --------------------------------------------------------------------------------
+include experiments/paper/tables.mk
 
 ## -- the project ------------------------------------------------------------------------------
 tensorboard: env  ## dashboards of all runs
