@@ -101,23 +101,39 @@ class Awa2(ListedPictures, DescribedPictures):
         return Path(self.root) / _FILES[0]
 
     def _entries(self) -> Iterator[Entry]:
-        folder = Path(self.root)
-        classes, predicates = (_names(folder / name) for name in _FILES[:2])
-        file = folder / _FILES[2]
-        rows = [line.split() for _, line in lines_of(file, _LAYOUT)]
-        if len(rows) != len(classes) or any(len(row) != len(predicates) for row in rows):
-            raise PcclipError(
-                f"{file}: is no matrix of {len(classes)} classes and {len(predicates)} predicates. {_LAYOUT}"
-            )
-        if lacking := set(VISUAL) - set(predicates):
-            raise PcclipError(f"{folder / _FILES[1]}: lacks {', '.join(sorted(lacking))}. {_LAYOUT}")
-        for class_name, number in classes.items():
-            row = rows[number - 1]
+        for class_name, has in predicate_table(Path(self.root)).items():
+            if lacking := set(VISUAL) - set(has):
+                raise PcclipError(
+                    f"{Path(self.root) / _FILES[1]}: lacks {', '.join(sorted(lacking))}. {_LAYOUT}"
+                )
             attributes: dict[str, float | str] = {
-                name: words[0 if row[predicates[name] - 1] == "1" else 1] for name, words in VISUAL.items()
+                name: words[0 if has[name] else 1] for name, words in VISUAL.items()
             }
             spoken = class_name.replace("+", " ")
-            yield Entry(class_name, None, [spoken], spoken, attributes, where=f"class {number}")
+            yield Entry(class_name, None, [spoken], spoken, attributes, where=f"class {class_name}")
+
+
+def predicate_table(folder: Path) -> dict[str, dict[str, bool]]:
+    """By class name, by predicate name, whether the class has it.
+
+    Args:
+        folder: With AwA2's lists. Row k of the matrix is the class with the NUMBER k in classes.txt, which is
+            not the place of its folder in the alphabet.
+
+    Raises:
+        PcclipError: A list is missing or off the layout.
+    """
+    classes, predicates = (_names(folder / name) for name in _FILES[:2])
+    file = folder / _FILES[2]
+    rows = [line.split() for _, line in lines_of(file, _LAYOUT)]
+    if len(rows) != len(classes) or any(len(row) != len(predicates) for row in rows):
+        raise PcclipError(
+            f"{file}: is no matrix of {len(classes)} classes and {len(predicates)} predicates. {_LAYOUT}"
+        )
+    return {
+        class_name: {name: rows[number - 1][column - 1] == "1" for name, column in predicates.items()}
+        for class_name, number in classes.items()
+    }
 
 
 def _names(file: Path) -> dict[str, int]:
