@@ -72,3 +72,33 @@ def interpolate(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: 
     if alpha in (0, 1):
         return {name: tensor.clone() for name, tensor in (tuned if alpha else base).items()}
     return {name: torch.lerp(base[name], tuned[name], alpha) for name in base}
+
+
+def comparative_update(
+    classes_CD: Tensor, reference_K: Tensor, updated_K: Tensor, comparisons_KD: Tensor, alpha: float
+) -> Tensor:
+    """Class embeddings moved by texts of how classes differ (arXiv 2409.09721, comparative prompting).
+
+    Of a text c on how class a differs from class b, `t_a - c` is another estimate of `t_b`:
+    `t_b' = unit(alpha * t_b + (1 - alpha) * mean over b's rows of (t_a - c))`. All rows read the classes as
+    they were.
+
+    Args:
+        classes_CD: (C, D) unit embeddings t of the classes.
+        reference_K: (K,) index of each comparison's class a.
+        updated_K: (K,) index of its class b; several rows may have the same.
+        comparisons_KD: (K, D) embeddings c.
+        alpha: share of the class as it was; 1 changes nothing, to the last bit.
+
+    Returns:
+        (C, D) fp32; classes that no comparison updates stay as they are.
+    """
+    before_CD = classes_CD.float()
+    if alpha == 1:
+        return before_CD.clone()
+    estimates_KD = before_CD[reference_K] - comparisons_KD.float()
+    sums_CD = torch.zeros_like(before_CD).index_add(0, updated_K, estimates_KD)
+    counts_C = torch.bincount(updated_K, minlength=len(before_CD))
+    means_CD = sums_CD / counts_C.clamp(min=1)[:, None]
+    moved_CD = unit(alpha * before_CD + (1 - alpha) * means_CD)
+    return torch.where(counts_C[:, None] > 0, moved_CD, before_CD)

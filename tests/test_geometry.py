@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pcclip.geometry import difference, interpolate, raw_difference, unit
+from pcclip.geometry import comparative_update, difference, interpolate, raw_difference, unit
 
 
 def test_difference_flips_sign_and_has_unit_length():
@@ -33,3 +33,15 @@ def test_interpolation_is_exact_at_both_ends_and_linear_between():
 def test_interpolation_refuses_other_names():
     with pytest.raises(ValueError, match="'b'"):
         interpolate({"a": torch.ones(1)}, {"a": torch.ones(1), "b": torch.ones(1)}, 0.5)
+
+
+def test_comparative_update_is_the_published_formula():
+    torch.manual_seed(0)
+    classes, comparisons = unit(torch.randn(5, 8)), unit(torch.randn(3, 8))
+    reference, updated = torch.tensor([0, 3, 2]), torch.tensor([1, 1, 4])
+    found = comparative_update(classes, reference, updated, comparisons, 0.8)
+    mean = (classes[0] - comparisons[0] + classes[3] - comparisons[1]) / 2
+    assert torch.allclose(found[1], unit(0.8 * classes[1] + 0.2 * mean))
+    assert torch.allclose(found[4], unit(0.8 * classes[4] + 0.2 * (classes[2] - comparisons[2])))
+    assert torch.equal(found[[0, 2, 3]], classes[[0, 2, 3]]), "no comparison updates these"
+    assert torch.equal(comparative_update(classes, reference, updated, comparisons, 1), classes)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,15 @@ from planted import (
     write,
 )
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
+from pcclip.data.class_texts import ClassText, ClassTexts
 from pcclip.data.records import ShardError
 from pcclip.errors import PcclipError
+from pcclip.evaluation.classification import confusion_matrix
 from pcclip.evaluation.encoders import CachedEncoders, TowerEncoders
 from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.protocol import evaluate
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.zero_shot import ZeroShot, class_embeddings
 from pcclip.model.towers import Towers, load_towers
@@ -68,6 +72,8 @@ def test_equals_open_clip_and_torchmetrics(planted: EvaluationSet, towers: Tower
     expected = open_clip.build_zero_shot_classifier(towers.clip, towers.tokenizer, COLOURS, templates)
     weights = class_embeddings(CachedEncoders(TowerEncoders(towers)), COLOURS, templates)
     assert weights == pytest.approx(expected.T.numpy(), abs=1e-5)
+    one_by_one = CachedEncoders(TowerEncoders(towers), batch_size=1)
+    assert class_embeddings(one_by_one, COLOURS, templates) == pytest.approx(weights, abs=1e-5)
     with torch.no_grad():
         pixels = torch.stack([towers.preprocess(planted.image(index)) for index in range(len(planted))])
         images = towers.clip.encode_image(pixels, normalize=True)
@@ -81,6 +87,8 @@ def test_equals_open_clip_and_torchmetrics(planted: EvaluationSet, towers: Tower
     }.items():
         accuracy = multiclass_accuracy(logits, labels, num_classes=6, **options)
         assert values[f"zero_shot/planted/{metric}"] == pytest.approx(float(accuracy), abs=1e-6)
+    matrix = multiclass_confusion_matrix(logits, labels, num_classes=6).numpy()
+    assert (confusion_matrix(features, weights, planted.labels) == matrix).all()
 
 
 def test_mean_per_class_weighs_classes_alike(planted: EvaluationSet):
@@ -113,6 +121,102 @@ def test_order_of_classes_changes_nothing_even_where_all_tie(planted: Evaluation
         values = ZeroShot().run(subject(encoders, planted, noise)).values()
         assert ZeroShot().run(subject(encoders, other, noise)).values() == pytest.approx(values)
     assert [values[name] for name in names] == pytest.approx([1 / 6, 5 / 6, 1 / 6])
+
+
+def test_always_the_next_class_is_always_wrong_and_noise_is_chance(planted: EvaluationSet):
+    features = planted_features(planted)
+    colours = features[:, 1:7]
+    features[:, 1:7] = np.roll(colours, 1, axis=1)
+    results = ZeroShot().run(subject(PlantedEncoders(planted), planted, features))
+    assert results.values()["zero_shot/planted/top1"] == 0
+    notes = results.notes["zero_shot/planted"]
+    assert notes["worst_classes"] == [
+        {"class": colour, "accuracy": 0, "pictures": 15} for colour in sorted(COLOURS)
+    ]
+    assert notes["confusions"] == [
+        {"true": true, "predicted": predicted, "share": 1, "pictures": 15}
+        for true, predicted in sorted(zip(COLOURS, COLOURS[1:] + COLOURS[:1], strict=True))
+    ]
+    noise = np.random.default_rng(0).normal(size=features.shape).astype(np.float32)
+    found = ZeroShot().run(subject(PlantedEncoders(planted), planted, noise)).estimates()
+    for name, chance in (("top1", 1 / 6), ("top5", 5 / 6)):
+        assert found[f"zero_shot/planted/{name}"].low < chance < found[f"zero_shot/planted/{name}"].high
+
+
+def test_ties_are_confused_in_parts(planted: EvaluationSet):
+    encoders = PlantedEncoders(planted)
+    for prompt in planted.prompts:
+        encoders.known[prompt.format("green")] = encoders.known["a red thing"]
+    notes = ZeroShot().run(subject(encoders, planted, planted_features(planted))).notes["zero_shot/planted"]
+    assert notes["confusions"][0] == {"true": "red", "predicted": "green", "share": 0.5, "pictures": 7.5}
+
+
+def described(folder: Path, texts: dict[str, tuple[str, ...]]) -> str:
+    ClassTexts("class texts", [ClassText(name, None, of) for name, of in texts.items()], {}).write(
+        folder / "texts.json"
+    )
+    return str(folder)
+
+
+def test_variants_stand_side_by_side_and_share_texts(planted: EvaluationSet, tmp_path: Path):
+    encoders = PlantedEncoders(planted)
+    second = planted.prompts[1]
+    for number, colour in enumerate(COLOURS):
+        # The second prompt is wrong about everything, and a description rights either of them.
+        encoders.known[second.format(colour)] = 3 * encoders.known[f"a {COLOURS[number - 1]} thing"]
+        for prompt in planted.prompts + planted.held_out_prompts:
+            for text in (f"like {colour}", f"{colour} all over")[: 1 + number % 2]:
+                encoders.known[f"{prompt.format(colour)}. {text}"] = encoders.known[f"a {colour} thing"]
+    texts = {c: (f"like {c}", f"{c} all over")[: 1 + n % 2] for n, c in enumerate(COLOURS)}
+    file = described(tmp_path, texts)
+    protocols = [ZeroShot(), ZeroShot(ensemble=False), ZeroShot(descriptions=file, label="llm")]
+    protocols += [ZeroShot(ensemble=False, descriptions=file)]
+    results = evaluate(protocols, subject(encoders, planted, planted_features(planted)))
+    values = results.values()
+    variants = ("", "-one-prompt", "-llm", "-one-prompt-described")
+    assert [values[f"zero_shot/planted{variant}/top1"] for variant in variants] == [0, 1, 1, 1]
+    assert [values[f"zero_shot/planted{variant}-unseen/mean_per_class"] for variant in variants] == [1] * 4
+    assert set(results.notes) == {f"zero_shot/planted{variant}" for variant in variants}
+    asked = [text for batch in encoders.calls for text in batch]
+    assert len(asked) == len(set(asked)) == 18 + 27
+
+
+def test_a_class_without_a_description_is_named(planted: EvaluationSet, tmp_path: Path):
+    file = described(tmp_path, dict.fromkeys(COLOURS[:5], ("like it",)) | {"black": ()})
+    with pytest.raises(
+        PcclipError, match=rf"{tmp_path.name}: has no text about 2 of the 6 classes .*: 'black', 'white'"
+    ):
+        ZeroShot(descriptions=file).run(subject(PlantedEncoders(planted), planted, planted_features(planted)))
+
+
+class CountingTexts:
+    def __init__(self) -> None:
+        self.texts = self.calls = 0
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        raise AssertionError
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        self.texts, self.calls = self.texts + len(texts), self.calls + 1
+        return torch.nn.functional.normalize(torch.rand(len(texts), 256), dim=1)
+
+
+def test_a_thousand_classes_in_eighty_prompts_are_encoded_once_and_held_once():
+    counting = CountingTexts()
+    encoders = CachedEncoders(counting)
+    classes, prompts = [f"class {n}" for n in range(1000)], [f"template {n} of a {{}}" for n in range(80)]
+    tracemalloc.start()
+    try:
+        first = class_embeddings(encoders, classes, prompts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert counting.texts == 80_000
+    assert counting.calls < 1.1 * 80_000 / 256
+    assert (class_embeddings(encoders, classes, prompts) == first).all()
+    class_embeddings(encoders, classes, prompts[:1])
+    assert counting.texts == 80_000
+    assert peak < 1.6 * 80_000 * 256 * 4  # the cache of rows by text, and no second array of its size
 
 
 def test_few_classes_have_no_top5(tmp_path: Path):
