@@ -29,15 +29,24 @@ def _resume(arguments: list[str]) -> None:
 def _compare(arguments: list[str]) -> None:
     from jsonargparse import ArgumentParser
 
-    from pcclip.evaluation.table import compare
+    from pcclip.evaluation.comparing.command import compare
 
-    parser = ArgumentParser(prog="pcclip compare", description=compare.__doc__)
-    parser.add_argument(
-        "runs", nargs="+", help="run folders, or experiment folders (newest run of each seed)"
-    )
-    parser.add_argument("--markdown", default=None, help="file to write the tables to as Markdown")
+    parser = ArgumentParser(prog="pcclip compare", description="One table of several experiments.")
+    add = parser.add_argument
+    add("runs", nargs="+", help="run, experiment (newest run of each seed) or model result folders; the "
+        "first experiment is the reference")  # fmt: skip
+    add("--suite", help="compare by these evaluations (`fit`: those of the fits) with tests; without it, one "
+        "table per experiment from its summaries")  # fmt: skip
+    add("--stage", choices=("tuned", "interpolated"), default="tuned", help="which weights")
+    add("--metrics", nargs="+", metavar="GLOB", help="only these metrics, as 'difference/*-wording-*'")
+    add("--all", action="store_true", help="all metrics but those of single wordings")
+    add("--markdown", metavar="FILE", help="write the table there as Markdown")
+    add("--csv", metavar="FILE", help="write all numbers there, p-values too")
+    add("--plot", metavar="FILE.png", help="draw changes and interpolation curves there")
     words = parser.parse_args(arguments)
-    compare(words.runs, words.markdown)
+    compare(
+        words.runs, words.suite, words.stage, words.metrics, words.markdown, words.csv, words.plot, words.all
+    )
 
 
 def _write(arguments: list[str]) -> None:
@@ -84,7 +93,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.evaluation.evaluate", "evaluate"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
-    "compare": ("one table of several runs, seeds averaged", _compare),
+    "compare": ("one table of several experiments, with tests of what differs", _compare),
 }
 
 

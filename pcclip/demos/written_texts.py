@@ -15,7 +15,8 @@ from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.demos.claims import Judgement, judge
 from pcclip.demos.told import differing
 from pcclip.errors import PcclipError
-from pcclip.evaluation.statistics import Estimate, Observations, bootstrap
+from pcclip.evaluation.bootstrap import bootstrap
+from pcclip.evaluation.statistics import Estimate, Observations
 
 _RESAMPLES = 200
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.bootstrap import bootstrap, bootstrap_means
 from pcclip.evaluation.encoders import CachedEncoders
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import (
@@ -23,7 +24,6 @@ from pcclip.evaluation.statistics import (
     Observations,
     Parts,
     Statistic,
-    bootstrap,
 )
 
 _SCHEMA = 2
@@ -79,6 +79,18 @@ class Results:
             proportions=not self.change,
         )
         return means | {name: statistic.estimate() for name, statistic in self.statistics.items()}
+
+    def sampled(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Statistic]:
+        """Every metric by name with its bootstrap replicates, means and statistics alike.
+
+        Args:
+            resamples: As in `estimates`.
+            seed: As in `estimates`.
+        """
+        means = bootstrap_means(
+            self.groups, self.metrics, self.pictures, resamples=resamples, seed=seed, changes=self.change
+        )
+        return means | self.statistics
 
     def minus(self, base: Results) -> Results:
         """The change from `base` to this, on the same pictures and pairs; its intervals are paired.

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.statistics import Estimate, mean_over_seeds
+from pcclip.evaluation.significance import mean_over_seeds
+from pcclip.evaluation.statistics import Estimate
 
 SCHEMA = 1
 COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
@@ -101,8 +102,8 @@ class ResultTable:
         return table
 
 
-def compare(runs: list[str], markdown: str | None = None) -> None:
-    """Prints one table per experiment, its runs averaged over their seeds.
+def print_summaries(runs: Sequence[str], markdown: str | None = None) -> None:
+    """Prints one table per experiment from the summaries of its runs, averaged over their seeds.
 
     Args:
         runs: Run folders (RUNS/EXPERIMENT/VERSION), or experiment folders, of which the newest finished run
@@ -123,23 +124,51 @@ def compare(runs: list[str], markdown: str | None = None) -> None:
         Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A finished run.
+
+    Attributes:
+        folder: Of the run.
+        summary: What its summary.json says.
+    """
+
+    folder: Path
+    summary: Summary
+
+    @property
+    def experiment(self) -> str:
+        """Name of its experiment."""
+        return str(self.summary["experiment"])
+
+    @property
+    def seed(self) -> int:
+        """The seed that it was trained with."""
+        return int(self.summary["seed"])
+
+
 def load_summaries(folders: Iterable[Path]) -> list[Summary]:
-    """Reads the summaries of run folders, or of the newest finished run of each seed in experiment folders.
+    """The summaries of `finished_runs`."""
+    return [run.summary for run in finished_runs(folders)]
+
+
+def finished_runs(folders: Iterable[Path]) -> list[Finished]:
+    """Run folders, or the newest finished run of each seed in experiment folders.
 
     Raises:
-        PcclipError: A folder has none, or one of another version.
+        PcclipError: A folder has no summary, or one of another version.
     """
-    found: list[Summary] = []
+    found: list[Finished] = []
     for folder in folders:
         if (folder / "summary.json").is_file():
-            found.append(_load(folder / "summary.json"))
+            found.append(Finished(folder, _load(folder / "summary.json")))
             continue
         files = [file for file in folder.glob("*/summary.json") if not file.parent.is_symlink()]
-        by_seed: dict[Any, Summary] = {}
+        by_seed: dict[Any, Finished] = {}
         for file in sorted(files, key=lambda file: file.stat().st_mtime):
             summary = _load(file)
             if "base" in summary and "tuned" in summary:
-                by_seed[summary["seed"]] = summary
+                by_seed[summary["seed"]] = Finished(file.parent, summary)
         if not by_seed:
             raise PcclipError(
                 f"{folder}: no finished run (no summary.json in it, or in a folder of it, that holds 'base' "

@@ -13,7 +13,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, curve_point, plot_curve
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Observations
-from pcclip.evaluation.table import COLUMNS, Cell, build_table, compare, load_summaries
+from pcclip.evaluation.table import COLUMNS, Cell, build_table, load_summaries, print_summaries
 
 NAN = float("nan")
 
@@ -222,7 +222,7 @@ def test_compare_prints_a_table_per_experiment(tmp_path: Path, capsys: pytest.Ca
         (0, 0.93),
         (1, 0.93),
     ]
-    compare([str(tmp_path / "demo"), str(tmp_path / "paper" / "v000")], str(tmp_path / "table.md"))
+    print_summaries([str(tmp_path / "demo"), str(tmp_path / "paper" / "v000")], str(tmp_path / "table.md"))
     printed = capsys.readouterr().out
     assert "demo: seeds 0, 1" in printed
     text = (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""`pcclip compare`: experiments beside each other, with tests of what differs."""

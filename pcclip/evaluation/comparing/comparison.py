@@ -1,0 +1,268 @@
+"""The comparison: changes with their intervals over pictures and over seeds, and what is significant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pcclip.evaluation.comparing.experiments import Experiment, evaluate_command
+from pcclip.evaluation.comparing.pairing import mean_over_runs, only, paired_change
+from pcclip.evaluation.comparing.rows import Row
+from pcclip.evaluation.measured import Measured
+from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.significance import holm, mcnemar, mean_over_seeds, seeds_p_value
+from pcclip.evaluation.statistics import Estimate, Statistic
+
+LEVEL = 0.05
+SEEDS = 3
+"""From this many seeds on, a change must hold over seeds too, to be called significant."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of one metric, over pictures and, apart from that, over seeds.
+
+    Attributes:
+        pictures: The mean over the seeds that there are, with its interval over pictures.
+        seeds: The same mean with Student's t interval over seeds; NaN ends for one seed.
+        test: `bootstrap`, or `McNemar` (exact; one seed, pictures that are right or wrong).
+        p_pictures: Of no change, over pictures.
+        p_holm: The same corrected for the number of tests in the table.
+        p_seeds: Of no change, over seeds; NaN for one seed.
+        p_seeds_holm: The same corrected.
+    """
+
+    pictures: Estimate
+    seeds: Estimate
+    test: str
+    p_pictures: float
+    p_seeds: float
+    p_holm: float = math.nan
+    p_seeds_holm: float = math.nan
+
+    @property
+    def significant(self) -> bool:
+        """Over pictures after the correction and, with `SEEDS` seeds or more, over seeds (not corrected)."""
+        return self.p_holm < LEVEL and (self.seeds.n < SEEDS or self.p_seeds < LEVEL)
+
+    @property
+    def strictly(self) -> bool:
+        """Significant with the test over seeds corrected as well."""
+        return self.significant and self.seeds.n >= SEEDS and self.p_seeds_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric of an experiment.
+
+    Attributes:
+        value: Mean over its seeds.
+        change: Against the base model; None where it was not measured on the same pictures.
+        over_reference: The change less that of the reference experiment; None for this itself.
+    """
+
+    value: float
+    change: Change | None = None
+    over_reference: Change | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All experiments beside each other.
+
+    Attributes:
+        suite: What was measured.
+        stage: Of which weights.
+        rows: Metrics.
+        experiments: Columns; the first is the reference.
+        base: Of each metric, the base model's value, mean over the reference's seeds, with its interval over
+            pictures.
+        cells: By metric and name of the experiment, where there is one.
+        notes: What a reader must not overlook.
+    """
+
+    suite: str
+    stage: str
+    rows: tuple[Row, ...]
+    experiments: tuple[Experiment, ...]
+    base: dict[str, Estimate]
+    cells: dict[tuple[str, str], Cell]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> Experiment:
+        """The experiment that the others are compared with."""
+        return self.experiments[0]
+
+
+def compare_experiments(
+    experiments: Sequence[Experiment], rows: Sequence[Row], suite: str, stage: str
+) -> Comparison:
+    """Measures and tests all changes of a table.
+
+    Args:
+        experiments: At least one; the first is the reference. Its base model is what models without a base of
+            their own are compared with; if it is such a model itself, it is the base, and no column.
+        rows: The metrics of the table.
+        suite: Name of what was measured.
+        stage: Name of the weights.
+    """
+    reference, *others = experiments
+    bases = reference.before or reference.after
+    columns = [_against(bases, one) for one in (others if reference.is_model else experiments)]
+    metrics = {row.metric for row in rows}
+    base = _sampled_base(list(bases.values()), metrics | {b for row in rows for b in row.baselines})
+    cells: dict[tuple[str, str], Cell] = {}
+    first: dict[int, Measured] = {}
+    for place, one in enumerate(columns):
+        changes = {seed: _changes(one.after[seed], one.before[seed], metrics) for seed in one.after}
+        single = len(one.folders) == 1  # also a model beside several bases: training drew nothing anew
+        found = _tested(changes, single)
+        values = _values(one, metrics)
+        over: dict[str, Change] = {}
+        if place == 0:
+            first = changes
+        else:
+            common = {
+                seed: _changes(changes[seed], first[seed], metrics) for seed in changes if seed in first
+            }
+            over = _tested(common, single)
+        for metric, value in values.items():
+            cells[metric, one.name] = Cell(value, found.get(metric), over.get(metric))
+    cells = _corrected(cells)
+    comparison = Comparison(suite, stage, tuple(rows), tuple(columns), base, cells)
+    return replace(comparison, notes=tuple(notes_on(comparison)))
+
+
+def _against(bases: Mapping[int, Measured], one: Experiment) -> Experiment:
+    """A model gets the given base model, and stands beside each of its seeds."""
+    if not one.is_model:
+        return one
+    return replace(one, before=dict(bases), after=dict.fromkeys(bases, one.after[0]))
+
+
+def _sampled_base(bases: Sequence[Measured], metrics: set[str]) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
+    for name in bases[0]:
+        if all(name in other for other in bases):
+            found |= mean_over_runs([only(other[name], metrics) for other in bases]).estimates()
+    return found
+
+
+def _changes(after: Measured, before: Measured, metrics: set[str]) -> Measured:
+    return Measured(
+        {
+            name: paired_change(only(results, metrics), only(before[name], metrics))
+            for name, results in after.items()
+            if name in before
+        }
+    )
+
+
+def _values(one: Experiment, metrics: set[str]) -> dict[str, float]:
+    """Mean over seeds of what every seed has."""
+    by_seed = [measured.values_by_name() for measured in one.after.values()]
+    return {
+        name: float(np.mean([values[name] for values in by_seed]))
+        for name in by_seed[0]
+        if name in metrics and all(name in values for values in by_seed)
+    }
+
+
+def _tested(changes: Mapping[int, Measured], single: bool) -> dict[str, Change]:
+    """Every metric's change, means and statistics alike."""
+    found: dict[str, Change] = {}
+    measured = list(changes.values())
+    for name in measured[0] if measured else ():
+        if not all(name in one for one in measured):
+            continue
+        mean = mean_over_runs([one[name] for one in measured])
+        by_seed = [one[name].values() for one in measured]
+        for metric, sampled in mean.sampled().items():
+            test, p_value = _test(mean, metric, sampled)
+            seeds = [sampled.value] if single else [values[metric] for values in by_seed]
+            found[metric] = Change(
+                sampled.estimate(), mean_over_seeds(seeds), test, p_value, seeds_p_value(seeds)
+            )
+    return found
+
+
+def _test(mean: Results, metric: str, sampled: Statistic) -> tuple[str, float]:
+    parts = mean.metrics.get(metric, ())
+    if len(parts) == 1:
+        seen = mean.groups[parts[0][0]]
+        scores = seen.scores[parts[0][1]]
+        once = seen.second is None and len(np.unique(seen.first)) == len(seen.first)
+        if once and np.isin(scores, (-1, 0, 1)).all():
+            return "McNemar", mcnemar(scores)
+    return "bootstrap", sampled.p_value()
+
+
+def _corrected(cells: dict[tuple[str, str], Cell]) -> dict[tuple[str, str], Cell]:
+    """Holm's correction over all changes against base, and over all against the reference."""
+    out = dict(cells)
+    for kind in ("change", "over_reference"):
+        changes: dict[tuple[str, str], Change] = {
+            key: change for key, cell in cells.items() if (change := getattr(cell, kind)) is not None
+        }
+        pictures = holm([change.p_pictures for change in changes.values()])
+        seeds = holm([change.p_seeds for change in changes.values()])
+        for (key, change), p, q in zip(changes.items(), pictures, seeds, strict=True):
+            whole: Any = {kind: replace(change, p_holm=p, p_seeds_holm=q)}
+            out[key] = replace(out[key], **whole)
+    return out
+
+
+def notes_on(comparison: Comparison) -> Iterator[str]:
+    """Says what is missing, what is not comparable, and where no training would have done better."""
+    reference = comparison.reference
+    for one in comparison.experiments:
+        cells = {row.metric: comparison.cells.get((row.metric, one.name)) for row in comparison.rows}
+        missing = [metric for metric, cell in cells.items() if cell is None]
+        if missing:
+            yield (
+                f"{one.name} lacks {len(missing)} of {len(cells)} rows ({missing[0]}"
+                f"{', ...' * (len(missing) > 1)}). If its sets and protocols were others, evaluate again: "
+                f"{evaluate_command(comparison.suite, one.folders, again=True)}"
+            )
+        odd = [metric for metric, cell in cells.items() if cell is not None and cell.change is None]
+        if odd:
+            yield f"{one.name}: {len(odd)} rows ({odd[0]}, ...) are not of the same pictures as the base's."
+        if set(one.after) != set(reference.after):
+            common = sorted(set(one.after) & set(reference.after))
+            yield (
+                f"{one.name} has the seeds {_list(one.after)}, {reference.name} {_list(reference.after)}: "
+                + (f"the two are compared on {_list(common)}." if common else "the two are not compared.")
+            )
+        shared = [seed for seed in one.before if seed in reference.before]
+        names = {row.metric for row in comparison.rows}
+        if any(_differ(one.before[seed], reference.before[seed], names) for seed in shared):
+            yield f"{one.name} starts from other weights than {reference.name}: changes are from its own."
+        for row in comparison.rows:
+            yield from _short_of(comparison, row, one.name, cells[row.metric])
+
+
+def _short_of(comparison: Comparison, row: Row, name: str, cell: Cell | None) -> Iterator[str]:
+    better = [
+        f"{baseline.rpartition('/')[2]} ({row.number(free.value)})"
+        for baseline in row.baselines
+        if (free := comparison.base.get(baseline)) and cell is not None and cell.value < free.value
+    ]
+    if better and cell is not None:
+        yield (
+            f"{row.label}: {name} ({row.number(cell.value)}) does not reach the base model's training-free "
+            f"{' and '.join(better)}."
+        )
+
+
+def _differ(one: Measured, other: Measured, names: set[str]) -> bool:
+    mine, theirs = one.values_by_name(), other.values_by_name()
+    return any(abs(mine[name] - theirs[name]) > 1e-4 for name in names & mine.keys() & theirs.keys())
+
+
+def _list(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
