@@ -57,8 +57,8 @@ class AttributeTable:
 
         Args:
             path: The table. Of AwA2 the folder with classes.txt, predicates.txt and the binary matrix: true
-                and false by predicate. Of CUB the folder CUB_200_2011: in each group (`wing_color`, `bill_shape`)
-                the value that most answers about the class say, where these are at least 40 %.
+                and false by predicate. Of CUB the folder CUB_200_2011: in each group (such as
+                `wing_color`) the value that most answers about the class say, where these are at least 40 %.
             split: Where a table has a column `split`, only the rows of this split are taken.
 
         Raises:
@@ -69,7 +69,7 @@ class AttributeTable:
             return cls(path, "class", tuple(_matrix_cells(predicate_table(path))), strict=False)
         if (path / "attributes" / "class_attribute_labels_continuous.txt").exists():
             return cls(path, "class", tuple(_matrix_cells(Cub(str(path)).class_attributes)), strict=False)
-        frame = _read(path)
+        frame = read_frame(path, _COLUMNS)
         per = [name for name in ("class", "key") if name in frame]
         if len(per) != 1 or not {"attribute", "value"} <= set(frame):
             raise PcclipError(f"{path}: has the columns {', '.join(map(str, frame))}. {_COLUMNS}.")
@@ -88,7 +88,16 @@ def _matrix_cells(table: Mapping[str, Mapping[str, Any]]) -> Iterator[Cell]:
             yield Cell(name, attribute, value, f"{name}: {attribute}")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_frame(path: Path, layout: str) -> pd.DataFrame:
+    """Reads a .csv or .tsv (all cells as text) or a .parquet.
+
+    Args:
+        path: The file.
+        layout: Which columns it should have, for errors.
+
+    Raises:
+        PcclipError: It is missing, broken or something else.
+    """
     kind = path.suffix.lower()
     try:
         if kind == ".parquet":
@@ -98,7 +107,7 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8")
         raise ValueError("it is neither .csv, .tsv nor .parquet, nor a folder with AwA2's or CUB's lists")
     except (ValueError, OSError) as error:  # parser and decoding errors are ValueErrors
-        raise PcclipError(f"{path}: cannot be read as a table ({str(error).strip()}). {_COLUMNS}.") from error
+        raise PcclipError(f"{path}: cannot be read as a table ({str(error).strip()}). {layout}.") from error
 
 
 def plain(name: str) -> str:

@@ -50,10 +50,15 @@ class Contrast:
         # By key, so that nothing depends on how pictures are spread over shards.
         order = np.array(sorted(range(len(values)), key=data.keys.__getitem__))
         order = order[np.isfinite(values[order])]
-        present = np.unique(values[order]).astype(np.int64) if names else np.arange(2)
+        if names:  # by name, so that it does not matter in which order a question lists its values
+            values = np.searchsorted(sorted(names), names)[values[order].astype(np.int64)].astype(np.float64)
+            names = tuple(sorted(names))
+        else:
+            values = values[order]
+        present = np.unique(values).astype(np.int64) if names else np.arange(2)
         up = list(itertools.combinations(present.tolist(), 2))
         kinds = np.array(up + [(b, a) for a, b in reversed(up)], np.int64).reshape(-1, 2)
-        return cls(question, names or ("positive", "negative"), order, values[order], kinds)
+        return cls(question, names or ("positive", "negative"), order, values, kinds)
 
     def statements(self, wording: Wording, forward: bool) -> list[str]:
         """The sentence about each kind (K), or about the pair turned round."""

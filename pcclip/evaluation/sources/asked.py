@@ -32,7 +32,7 @@ class Asked(SetSource):
 
     Args:
         source: the set.
-        questions: a question sheet (YAML), or the name of one that comes with pcclip, such as `cifar100-size`.
+        questions: a question sheet (YAML), or the name of one that pcclip has, such as `cifar100-size`.
         table: attributes of classes or pictures: .csv, .tsv, .parquet, or the folder of AwA2 or CUB.
     """
 
