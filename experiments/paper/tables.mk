@@ -61,11 +61,12 @@ $(RUNS)/paper-$(1)/seed%/summary.json: | env $(3) data/downloads/cifar-100-pytho
 	$$(call fit,paper-$(1),seed$$*,$(2:%=--config $(P)/%.yaml) $(call smoke,fit) --seed_everything $$*)
 endef
 COCO := data/coco-llama2-13b/CARD.md
+BANK := $(RUNS)/paper-pc-clip/seed%/summary.json  # this run makes the embedding bank of COCO for the others
 $(eval $(call paper_run,pc-clip,pc_clip,$(COCO)))
-$(eval $(call paper_run,captions,pc_clip captions,data/coco/CARD.md))
-$(eval $(call paper_run,rewritten-captions,pc_clip captions rewritten_captions,data/coco-rewritten-all/CARD.md))
-$(eval $(call paper_run,pc-clip-tuned,pc_clip pc_clip_tuned,$(COCO)))
-$(eval $(call paper_run,mse,pc_clip mse,$(COCO)))
+$(eval $(call paper_run,captions,pc_clip captions,data/coco/CARD.md $(BANK)))
+$(eval $(call paper_run,rewritten-captions,pc_clip captions rewritten_captions,data/coco-rewritten-all/CARD.md $(BANK)))
+$(eval $(call paper_run,pc-clip-tuned,pc_clip pc_clip_tuned,$(COCO) $(BANK)))
+$(eval $(call paper_run,mse,pc_clip mse,$(COCO) $(BANK)))
 $(eval $(call paper_run,cub,pc_clip cub,data/cub-differences/CARD.md))
 $(eval $(call paper_run,vit-h-14,pc_clip vit_h_14,$(COCO)))
 PAPER_RUNS := $(addprefix paper-,pc-clip captions rewritten-captions pc-clip-tuned)
@@ -112,4 +113,4 @@ smoke_make = PYTHONPATH=$(CURDIR) $(MAKE) -C $(SMOKE_PLACE) -o env VENV=$(abspat
 	SETS=$(CURDIR)/$(SMOKE_PLACE)/sets PCCLIP="$(abspath $(VENV))/bin/python -m tests.smoke.cli"
 
 paper-smoke: $(SMOKE_PLACE)/Makefile  ## every table of the paper on small stand-ins: the same files and commands, minutes, no GPU
-	$(smoke_make) -j2 paper
+	$(smoke_make) paper
