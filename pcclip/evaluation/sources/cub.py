@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -40,13 +41,14 @@ class CUB(SharedOutSource):
         parts = SPLITS if split == ALL else tuple(part for part in SPLITS if part == split)
         found = sorted((picture for part in parts for picture in birds.texts(part)), key=_key)
         self._check(birds.skipped(), root)
-        classes = [line.split()[1] for _, line in lines_of(root / "classes.txt", "")]
+        classes = {name: number for number, name in _pairs(root / "classes.txt")}
+        _check_labels(root, classes)
         return Listing(
             root,
             [picture.key for picture in found],
             FilePictures(root, tuple(f"{root}/images/{picture.key}.jpg" for picture in found)),
             [picture.key.split("/")[0] for picture in found],
-            classes,
+            list(classes),
             [picture.attributes for picture in found],
         )
 
@@ -66,6 +68,29 @@ class CUB(SharedOutSource):
                 self.validation,
                 self.seed,
             )
+
+
+def _check_labels(root: Path, numbers: dict[str, str]) -> None:
+    """Refuses lists that contradict one another about a picture's class."""
+    names, labels = root / "images.txt", root / "image_class_labels.txt"
+    if not (names.exists() and labels.exists()):
+        return
+    listed = dict(_pairs(labels))
+    for number, name in _pairs(names):
+        expected = numbers[name.split("/")[0]]
+        if listed.get(number) != expected:
+            raise PcclipError(
+                f"{names}: picture {number} is {name!r}, whose folder is class {expected} of classes.txt, "
+                f"but {labels} says class {listed.get(number)}. Take all lists from one archive."
+            )
+
+
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    for number, line in lines_of(file, "Copy it again."):
+        words = line.split()
+        if len(words) != 2:
+            raise PcclipError(f"{file}: line {number} is {line.strip()!r}, not two words. Copy it again.")
+        yield words[0], words[1]
 
 
 def _key(picture: Picture) -> str:

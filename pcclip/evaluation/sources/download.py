@@ -51,7 +51,7 @@ def fetch(url: str, file: Path) -> bool:
                     problem = "the connection was closed before the end"
                 except urllib.error.HTTPError as error:
                     if error.code == 404:
-                        part.unlink()
+                        part.unlink(missing_ok=True)
                         return False
                     problem = f"HTTP {error.code} {error.reason}"
                     if error.code < 500 and error.code not in (408, 416, 429):

@@ -137,10 +137,10 @@ def _by_label(
     found = {labels[_plain(name)]: name for name in names if _plain(name) in labels}
     if strange or len(found) < len(names):
         raise PcclipError(
-            f"{where}: {len(names)} class names, a list, cannot be joined by name with the {len(own)} classes "
-            f"of {place} ({_some(own)}); no label of their own have: {_some(strange or names)}. Give LABEL: NAME "
-            "for each label, or 'class_names_in_order: true' if you know that the list is in the order of the "
-            "set's own classes."
+            f"{where}: {len(names)} class names, a list, cannot be joined by name with the {len(own)} "
+            f"classes of {place} ({_some(own)}); no label is like {_some(strange or names)}. Give LABEL: "
+            "NAME for each label, or 'class_names_in_order: true' if you know that the list is in the order "
+            "of the set's own classes."
         )
     return found
 
