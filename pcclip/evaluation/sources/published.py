@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -54,14 +55,14 @@ class PublishedMistakes(Asked):
         sheet = super()._sheet(split, classes)
         if "ignored_off_by_one" in self.mistakes:
             names = [one.attribute for one in sheet.questions]
-            following = dict(zip(names, names[1:], strict=False))
+            following = dict(itertools.pairwise(names))
             sheet = replace(
                 sheet, left_out=tuple(following[one] for one in sheet.left_out if one in following)
             )
         if "size_inverted" in self.mistakes:
             sheet = replace(sheet, classes=_inverted(sheet.classes), derived=_inverted(sheet.derived))
         if "class_ids_off_by_one" in self.mistakes:
-            following = {plain(one): after for one, after in zip(classes, classes[1:], strict=False)}
+            following = {plain(one): after for one, after in itertools.pairwise(classes)}
             moved = {
                 attribute: {
                     value: tuple(following.get(plain(one), one) for one in names)
