@@ -1,8 +1,7 @@
-"""Where the right items come in a ranking: recall at k, precision at k and median ranks, ties taken fairly."""
+"""Where the right items come in a ranking: recall, precision and median ranks, ties taken fairly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +112,9 @@ class Items:
         return scores if len(self.rows) == len(self.of) else scores[:, self.of]
 
 
-def places_in_blocks(queries: Items, items: Items, query: Indices, item: Indices, block: int = _BLOCK) -> Places:
+def places_in_blocks(
+    queries: Items, items: Items, query: Indices, item: Indices, block: int = _BLOCK
+) -> Places:
     """Places by inner product, never holding all scores.
 
     Args:

@@ -59,7 +59,7 @@ class Ranked:
         return ((sums.sum() - np.cumsum(sums) + sums / 2) / len(self))[self.dense]
 
     def mean_among_equals(self, values: Doubles) -> Doubles:
-        """(n,) mean value of the items equal to each, itself included: what a fair draw among them expects."""
+        """(n,) mean value of the items equal to each, itself included: what a fair draw expects."""
         return (np.bincount(self.dense, values) / np.diff(self.below))[self.dense]
 
 
@@ -111,9 +111,7 @@ def kendall(x: Ranked, y: Ranked) -> Correlation:
     scale, mean = np.sqrt(a * b), float(concordance.mean())
     value = mean / scale
     of_scale = 2 * (x.unequal / a - 1) + 2 * (y.unequal / b - 1)
-    return Correlation(
-        float(np.clip(value, -1, 1)), 2 * (concordance - mean) / scale - value / 2 * of_scale
-    )
+    return Correlation(float(np.clip(value, -1, 1)), 2 * (concordance - mean) / scale - value / 2 * of_scale)
 
 
 def _concordance(x: Ranked, y: Ranked) -> Indices:

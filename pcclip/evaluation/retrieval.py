@@ -23,8 +23,8 @@ class Retrieval(EvaluationProtocol):
     captions; `text_to_image_recall_at_K` the share of captions whose picture is among the K closest pictures
     (the definitions of CLIP_benchmark's `zeroshot_retrieval`). `..._median_rank` is the median rank of the
     first right one, from 1. Captions, or pictures, that are equally close come in a fair order: a recall is
-    then the chance to be among the first K. CLIP_benchmark takes them in no order that can be told beforehand,
-    so that the two agree where nothing is "decided by the order of ties" (`notes`).
+    then the chance to be among the first K. CLIP_benchmark takes them in an order that nothing tells
+    beforehand, so that the two agree where none is "decided by the order of ties" (`notes`).
 
     Metrics, S being the set's name: `retrieval/S/SCORE`. Intervals resample pictures, each with its captions.
 
@@ -54,7 +54,9 @@ class Retrieval(EvaluationProtocol):
         picture = np.repeat(np.arange(len(data)), [len(own) for own in data.captions])
         pictures, rows = Items.distinct(subject.features), Items.distinct(subject.encoders.texts(texts))
         find = _shared if self.same_text == "shared" else _distinct
-        found = dict(zip(("image_to_text", "text_to_image"), find(pictures, rows, picture, text), strict=True))
+        found = dict(
+            zip(("image_to_text", "text_to_image"), find(pictures, rows, picture, text), strict=True)
+        )
         candidates = {
             "image_to_text": len(texts) if self.same_text == "shared" else len(text),
             "text_to_image": len(data),
@@ -74,7 +76,9 @@ class Retrieval(EvaluationProtocol):
                 places.ranks(), units[name], None, len(data)
             )
         undecided = {
-            f"{group.removeprefix('retrieval ')}_{score}": int(np.count_nonzero((chances > 0) & (chances < 1)))
+            f"{group.removeprefix('retrieval ')}_{score}": int(
+                np.count_nonzero((chances > 0) & (chances < 1))
+            )
             for group, seen in groups.items()
             for score, chances in seen.scores.items()
         }
