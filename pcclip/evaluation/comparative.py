@@ -26,7 +26,8 @@ class ComparativePrompting(EvaluationProtocol):
     moved, each by the other. Three accuracies:
 
     - `all`: all pictures, among all classes;
-    - `confused`: the pictures of the classes in the pairs, among all classes;
+    - `confused`: the pictures of the classes in the pairs, among all classes: it also rises where these
+      classes take pictures from others, which `all` then shows (and `random-pairs` does as well);
     - `subset`: the same pictures, among the classes in the pairs only, which forgives every picture that
       these classes take from others.
 
