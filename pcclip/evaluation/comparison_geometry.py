@@ -9,21 +9,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from pcclip.data.class_texts import read_pair_texts
 from pcclip.errors import PcclipError
 from pcclip.evaluation.clustered import clustered_means
+from pcclip.evaluation.comparison_texts import Pair, Wording, from_file, from_question, from_template
 from pcclip.evaluation.encoders import CachedEncoders, unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
-from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Statistic
 from pcclip.evaluation.zero_shot import class_embeddings
 
-Pair = tuple[str, str]
 _ROWS = 4096  # texts compared with all differences at once
-
-Wording = Mapping[Pair, Sequence[str]]
-"""By ordered pair of classes the texts that say how the first differs from the second, in one wording."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class ComparisonGeometry(EvaluationProtocol):
     - `.../text_accuracy`: how often t_a - t_b is, of the differences of all pairs, the one that f(a, b) is
       nearest to; chance is 1 / pairs, and a tie scores that of a fair draw. This is the control of wrong
       pairs. Their mean cosine would be none: since each pair comes both ways round, it is 0 for texts of
-      any pair and half of `text_cosine` for those that share a class, whatever the model;
+      any pair and about half of `text_cosine` for those that share a class, whatever the model;
     - `.../image_cosine`, `.../image_accuracy`: the same two against m_a - m_b;
     - `.../prompt_image_cosine`, `.../prompt_image_accuracy`: of t_a - t_b against m_a - m_b, what needs no
       text that compares;
@@ -77,7 +72,7 @@ class ComparisonGeometry(EvaluationProtocol):
             )
         wordings = self._wordings(data)
         classes = sorted(data.classes)
-        pairs = self._taken(wordings[""][0], classes)
+        pairs = self._taken(next(iter(wordings.values()))[0], classes)
         numbers = {name: number for number, name in enumerate(classes)}
         first, second = np.array([[numbers[a], numbers[b]] for a, b in pairs], np.int64).T
         prompts_CD = class_embeddings(subject.encoders, classes, data.prompts)
@@ -87,17 +82,17 @@ class ComparisonGeometry(EvaluationProtocol):
         directions = {"text": text_PD, "image": image_PD}
         statistics: dict[str, Statistic] = {}
         for suffix, kinds in wordings.items():
-            chosen = [[kind[pair] for pair in pairs] for kind in kinds]
-            subject.encoders.texts(
-                [t for texts in chosen for of_pair in texts for t in of_pair]
-            )  # full batches
+            chosen = [[wording(pair) for pair in pairs] for wording in kinds]
+            # All at once: full batches.
+            subject.encoders.texts([text for texts in chosen for of_pair in texts for text in of_pair])
             columns = _compare(subject.encoders, chosen, pairs, directions)
-            if not suffix:
-                cosine, right = _along(text_PD, image_PD, np.arange(len(pairs)))
-                columns |= {"prompt_image_cosine": cosine, "prompt_image_accuracy": right}
-            found = clustered_means(columns, len(classes), first, second)
+            found = clustered_means(columns, first, second)
             prefix = f"{self.name}/{data.name}{suffix}/comparison"
             statistics |= {f"{prefix}/{score}": one for score, one in found.items()}
+        cosine, right = _along(text_PD, image_PD, np.arange(len(pairs)))
+        prompts = {"prompt_image_cosine": cosine, "prompt_image_accuracy": right}
+        for score, one in clustered_means(prompts, first, second).items():
+            statistics[f"{self.name}/{data.name}/comparison/{score}"] = one
         notes = {
             f"{self.name}/{data.name}/comparison": {
                 "ordered pairs of classes": len(classes) * (len(classes) - 1),
@@ -108,63 +103,22 @@ class ComparisonGeometry(EvaluationProtocol):
 
     def _taken(self, texts: Wording, classes: Sequence[str]) -> list[Pair]:
         """Ordered pairs that have a text, of the unordered pairs drawn."""
-        pairs = [(a, b) for a, b in combinations(classes, 2) if texts.get((a, b)) or texts.get((b, a))]
+        pairs = [(a, b) for a, b in combinations(classes, 2) if texts((a, b)) or texts((b, a))]
         if self.pairs is not None and self.pairs < len(pairs):
             rng = np.random.default_rng(self.seed)
             pairs = [pairs[index] for index in np.sort(rng.choice(len(pairs), self.pairs, replace=False))]
-        return [pair for a, b in pairs for pair in ((a, b), (b, a)) if texts.get(pair)]
+        return [pair for a, b in pairs for pair in ((a, b), (b, a)) if texts(pair)]
 
     def _wordings(self, data: EvaluationSet) -> dict[str, list[Wording]]:
-        """Wordings by the suffix of the set's name, the plain one always."""
+        """Wordings by the suffix of the set's name."""
         if self.texts is not None and self.templates:
             raise PcclipError("geometry: both 'texts' and 'templates' are given. Keep one.")
         if self.texts is not None:
-            return {"": [_read(self.texts, data)]}
-        every = [(a, b) for a in data.classes for b in data.classes if a != b]
+            return {"": [from_file(self.texts, data)]}
         if self.templates:
-            return {"": [{pair: (_fill(text, pair),) for pair in every} for text in self.templates]}
-        question = _class_question(data)
-        wordings: dict[str, list[Wording]] = {"": []}
-        for wording in question.wordings:
-            kind = {pair: (question.statement(wording, *pair),) for pair in every}
-            wordings.setdefault("-unseen" if wording.held_out else "", []).append(kind)
-        if not wordings[""]:
-            raise PcclipError(
-                f"{data.path}: the question about {question.attribute!r} has held-out wordings only. "
-                "Give 'texts' or 'templates'."
-            )
-        return wordings
-
-
-def _read(path: str, data: EvaluationSet) -> Wording:
-    texts = read_pair_texts(path)
-    strange = sorted({name for pair in texts for name in pair} - set(data.classes))
-    if strange:
-        raise PcclipError(
-            f"{path}: compares {strange[0]!r} ({len(strange)} such names), which is no class of {data.path}. "
-            "Write texts about the classes of this set, by the names that it gives them."
-        )
-    if not any(texts.values()):
-        raise PcclipError(f"{path}: holds no text. Write texts about the classes of {data.path}.")
-    return texts
-
-
-def _fill(template: str, pair: Pair) -> str:
-    if "{a}" not in template or "{b}" not in template:
-        raise PcclipError(
-            f"geometry: the template {template!r} should have {{a}} and {{b}}, the classes that it compares"
-        )
-    return template.replace("{a}", pair[0]).replace("{b}", pair[1])
-
-
-def _class_question(data: EvaluationSet) -> Question:
-    for question in data.questions:
-        if question.kind == "category" and question.phrases.keys() == set(data.classes):
-            return question
-    raise PcclipError(
-        f"{data.path}: no category question has the classes as its values, so there are no texts that compare "
-        "them. Give 'texts' (a texts.json of pair texts) or 'templates' ('{a} rather than {b}')."
-    )
+            return {"": [from_template(text) for text in self.templates]}
+        found = from_question(data)
+        return {"-unseen" if held_out else "": of_kind for held_out, of_kind in found.items() if of_kind}
 
 
 def _class_means(subject: Subject, classes: Sequence[str]) -> Floats:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import entropy
 
-from pcclip.evaluation.clustered import clustered_means, replicated, without_interval
+from pcclip.evaluation.clustered import clustered_means, stretched, without_interval
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
@@ -61,8 +61,8 @@ class EmbeddingGeometry(EvaluationProtocol):
                 class_embeddings(s.encoders, sorted(data.classes), data.prompts) for s in (subject, base)
             )
             found |= _of_texts("prompts", prompts, before, np.arange(len(prompts)))
-        if data.questions:
-            texts, question = self._sentences(data)
+        texts, question = self._sentences(data)
+        if texts:
             rows, before = (s.encoders.texts(texts) for s in (subject, base))
             found |= _of_texts("differences", rows, before, question)
         found |= _of_pictures(subject.features, base.features, prompts)
@@ -96,20 +96,34 @@ def _statements(question: Question) -> set[str]:
 
 def _of_texts(kind: str, rows: Floats, before: Floats, thing: Indices) -> dict[str, Statistic]:
     """Scores of texts that belong to things (classes, questions), which are resampled."""
-    things = int(thing[-1]) + 1
-    counts = np.bincount(thing).astype(np.float64)
-    sums_TD = np.zeros((things, rows.shape[1]))
+    statistics = clustered_means({f"drift/{kind}": _cosines(rows, before)}, thing)
+    if len(rows) > 1:
+        statistics[f"anisotropy/{kind}"] = _anisotropy(rows, thing)
+        statistics[f"effective_rank/{kind}"] = without_interval(_effective_rank(rows), len(rows))
+    return statistics
+
+
+def _anisotropy(rows: Floats, thing: Indices) -> Statistic:
+    counts = np.bincount(thing)
+    sums_TD = np.zeros((len(counts), rows.shape[1]))
     np.add.at(sums_TD, thing, rows)
-    # Sum and number of the cosines of different texts, by pair of things.
-    cosines = (sums_TD @ sums_TD.T - np.diag(counts)).ravel()
-    pairs = (np.outer(counts, counts) - np.diag(counts)).ravel()
-    first, second = np.divmod(np.arange(things**2), things)
-    (drawn,) = replicated([(cosines, pairs)], things, first, second)
-    anisotropy = cosines.sum() / pairs.sum() if pairs.any() else np.nan
-    return clustered_means({f"drift/{kind}": _cosines(rows, before)}, things, thing) | {
-        f"anisotropy/{kind}": Statistic(float(anisotropy), drawn, len(rows)),
-        f"effective_rank/{kind}": without_interval(_effective_rank(rows), len(rows)),
-    }
+    # Sums of the cosines of different texts, and their numbers, by pair of things.
+    cosines = sums_TD @ sums_TD.T - np.diag(counts)
+    numbers = (np.outer(counts, counts) - np.diag(counts)).astype(np.float64)
+    value = float(cosines.sum() / numbers.sum())
+    drawn = []
+    for weights_TR in replicate_weights(len(counts)):
+        above, below = _over_pairs(cosines, weights_TR), _over_pairs(numbers, weights_TR)
+        drawn.append(np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0))
+    replicates = stretched(value, np.concatenate(drawn), len(counts))
+    return Statistic(value, np.clip(replicates, -1, 1), len(rows))
+
+
+def _over_pairs(by_pair_TT: Doubles, weights_TR: Floats) -> Doubles:
+    """(R,) sums; a pair weighs the product of its things' weights, a pair within a thing that thing's."""
+    within = np.diag(by_pair_TT)
+    between = by_pair_TT - np.diag(within)
+    return (weights_TR * (between @ weights_TR)).sum(axis=0) + within @ weights_TR
 
 
 def _of_pictures(rows: Floats, before: Floats, prompts: Floats | None) -> dict[str, Statistic]:
@@ -151,7 +165,8 @@ def _mean_cosine(weights_NR: Floats, sums_RD: Floats) -> Doubles:
 
 
 def _effective_rank(rows: Floats) -> float:
-    rows = rows - rows.mean(axis=0, dtype=np.float64)
-    spectrum = np.sqrt(np.clip(np.linalg.eigvalsh(rows.T @ rows), 0, None))
-    shares = spectrum / spectrum.sum()
-    return float(np.exp(entropy(shares)))
+    """Exp of the entropy of the shares of the centred rows' singular values; 1 of rows that are all equal."""
+    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    spectrum = np.sqrt(np.clip(np.linalg.eigvalsh(centred.T @ centred), 0, None))
+    spectrum = spectrum[spectrum > 1e-6 * np.sqrt(len(rows))]  # less is the rounding of float32
+    return float(np.exp(entropy(spectrum))) if len(spectrum) else 1.0

@@ -31,7 +31,7 @@ class LinearProbe(EvaluationProtocol):
     the smallest of equals; a result on that split itself is too good by this choice.
 
     Attributes:
-        limit: Pictures of the train split, drawn with every class's share of them; all, where there are fewer.
+        limit: Pictures of the train split, of each class its share; all, where there are fewer.
         grid: Values of C, the inverse strength of the L2 penalty.
         train: The split that is learned from.
         validation: The split by which C is chosen.
@@ -42,7 +42,7 @@ class LinearProbe(EvaluationProtocol):
     name: ClassVar[str] = "linear_probe"
 
     limit: int = 4000
-    grid: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1)
+    grid: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1, 1.0)
     train: str = "train"
     validation: str = "validation"
     max_iterations: int = 500
@@ -58,7 +58,8 @@ class LinearProbe(EvaluationProtocol):
         data = subject.data
         if data.split == self.train:
             raise PcclipError(
-                f"{data.path}: the linear probe learns from the split {self.train!r} and cannot be tested on it"
+                f"{data.path}: the linear probe learns from the split {self.train!r}, so it is no test. "
+                "Choose another split."
             )
         learned, chosen = subject.split(self.train), subject.split(self.validation)
         rows = self._drawn(learned.data)

@@ -1,22 +1,20 @@
-"""Arithmetic in the text space: analogies, and sentences that state two differences at once."""
+"""Analogies between texts of classes with attributes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
 from typing import ClassVar
 
 import numpy as np
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.clustered import clustered_means
-from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.encoders import unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.statistics import Doubles, Floats, Indices, Statistic
+from pcclip.evaluation.statistics import Doubles, Floats, Indices
 
 _ROWS = 4096  # analogies compared with all candidates at once
 
@@ -40,6 +38,7 @@ class Analogies(EvaluationProtocol):
         composition: Text of a class and a value, with `{name}` and `{phrase}`.
         questions: Attributes that are asked about; null for all questions but those with a value that is
             named in a class (the colour of "red circle"), since "a red circle, a blue object" is nothing.
+            Every class is encoded with every value of these.
         analogies: Analogies for each question, by a fair draw where there are more.
         seed: Of the draw, which depends on names and not on their order.
     """
@@ -74,15 +73,15 @@ class Analogies(EvaluationProtocol):
             for phrase in of_question
         ]
         rows_CVD = subject.encoders.texts(texts).reshape(len(classes), sum(map(len, phrases)), -1)
-        parts = []
+        drawn: list[Indices] = []
         start = 0
         for question, of_question in zip(questions, phrases, strict=True):
-            parts.append(
-                self._draw(question.attribute, len(classes), len(of_question)) + [[0], [0], [start], [start]]
-            )
+            case = self._draw(question.attribute, len(classes), len(of_question))
+            case[2:] += start  # place of the question's first value among all values
             start += len(of_question)
-        cases = np.concatenate(parts, axis=1)
-        found = clustered_means(_complete(rows_CVD, cases), len(classes), cases[0], cases[1])
+            drawn.append(case)
+        cases = np.concatenate(drawn, axis=1)
+        found = clustered_means(_complete(rows_CVD, cases), cases[0], cases[1])
         statistics = {f"{self.name}/{data.name}/analogy/{score}": one for score, one in found.items()}
         return Results(data.evaluated, len(data), {}, {}, statistics=statistics)
 
@@ -139,114 +138,3 @@ def _nearest(queries: Floats, candidates: Floats, given: Indices, right: Indices
     own = np.take_along_axis(similarity, right[:, None], axis=1)
     tied = (similarity == own).sum(axis=1)
     return np.where((similarity > own).any(axis=1), 0.0, 1 / tied)
-
-
-@dataclass(frozen=True)
-class Linearity(EvaluationProtocol):
-    """Compares a sentence that states two differences with the sum of the two sentences that state one each.
-
-    Two questions about a degree are combined in the wordings that they share: "picture one is larger and
-    darker than picture two". Metrics, S being the set's name (`S-unseen` with the held-out wordings), p and q
-    the two sentences and s their combination:
-
-    - `geometry/S/linearity/cosine`: cos(f(s), f(p) + f(q)); 1 where f is linear;
-    - `geometry/S/linearity/cosine_wrong`: the same with one of the two reversed ("larger and brighter");
-    - `geometry/S/linearity/cosine_one`: cos(f(s), f(p)), the mean of both parts. Where it is no less than
-      the first, the sum says nothing that one part does not say;
-    - `geometry/S/linearity/accuracy`: whether of the four sums, both parts forward or reversed, the right one
-      is the nearest; chance is 1/4.
-
-    Intervals resample the questions; there is none for fewer than three.
-
-    Attributes:
-        conjunction: How two comparatives are joined, with two `{}`.
-        question_pairs: Pairs of questions taken, by a fair draw; null for all.
-        seed: Of the draw, which depends on names and not on their order.
-    """
-
-    name: ClassVar[str] = "geometry"
-
-    conjunction: str = "{} and {}"
-    question_pairs: int | None = 100
-    seed: int = 0
-
-    def run(self, subject: Subject) -> Results:
-        """Combines all pairs of questions.
-
-        Raises:
-            PcclipError: No two questions of the set share a wording.
-        """
-        data = subject.data
-        asked = sorted((q for q in data.questions if q.kind == "degree"), key=lambda q: q.attribute)
-        cases = {
-            suffix: self._cases(asked, held_out) for suffix, held_out in (("", False), ("-unseen", True))
-        }
-        if not any(cases.values()):
-            raise PcclipError(
-                f"{data.path}: no two questions about a degree share a wording, so there is nothing to "
-                "combine. Leave this evaluation out."
-            )
-        statistics: dict[str, Statistic] = {}
-        for suffix, of_suffix in cases.items():
-            if of_suffix:
-                found = _sums(subject.encoders, of_suffix, len(asked))
-                prefix = f"{self.name}/{data.name}{suffix}/linearity"
-                statistics |= {f"{prefix}/{score}": one for score, one in found.items()}
-        return Results(data.evaluated, len(data), {}, {}, statistics=statistics)
-
-    def _cases(self, asked: Sequence[Question], held_out: bool) -> list[_Combined]:
-        texts = [{w.text for w in question.wordings if w.held_out == held_out} for question in asked]
-        pairs = [(i, j) for i, j in combinations(range(len(asked)), 2) if texts[i] & texts[j]]
-        if self.question_pairs is not None and self.question_pairs < len(pairs):
-            rng = np.random.default_rng(self.seed)
-            pairs = [pairs[k] for k in np.sort(rng.choice(len(pairs), self.question_pairs, replace=False))]
-        return [
-            _combine(self.conjunction, text, asked, (i, j), signs)
-            for i, j in pairs
-            for text in sorted(texts[i] & texts[j])
-            for signs in product((1, -1), repeat=2)
-        ]
-
-
-@dataclass(frozen=True)
-class _Combined:
-    """A sentence about two attributes, and the sentences about each, forward and reversed."""
-
-    questions: tuple[int, int]
-    text: str
-    first: tuple[str, str]
-    second: tuple[str, str]
-
-
-def _combine(
-    conjunction: str, text: str, asked: Sequence[Question], pair: tuple[int, int], signs: tuple[int, ...]
-) -> _Combined:
-    words = [
-        (asked[number].more, asked[number].less)[::sign] for number, sign in zip(pair, signs, strict=True)
-    ]
-    (more1, less1), (more2, less2) = words
-    return _Combined(
-        pair,
-        text.format(more=conjunction.format(more1, more2), less=conjunction.format(less1, less2)),
-        (text.format(more=more1, less=less1), text.format(more=less1, less=more1)),
-        (text.format(more=more2, less=less2), text.format(more=less2, less=more2)),
-    )
-
-
-def _sums(encoders: CachedEncoders, cases: Sequence[_Combined], questions: int) -> dict[str, Statistic]:
-    whole = encoders.texts([case.text for case in cases])
-    part1 = [encoders.texts([case.first[k] for case in cases]) for k in range(2)]
-    part2 = [encoders.texts([case.second[k] for case in cases]) for k in range(2)]
-    along = np.stack(
-        [np.einsum("nd,nd->n", whole, unit(part1[i] + part2[j])) for i, j in product(range(2), repeat=2)]
-    ).astype(np.float64)
-    ones = [np.einsum("nd,nd->n", whole, part[0]) for part in (part1, part2)]
-    tied = (along == along[0]).sum(axis=0)
-    columns = {
-        "cosine": along[0],
-        "cosine_wrong": (along[1] + along[2]) / 2,
-        "cosine_one": np.mean(ones, axis=0, dtype=np.float64),
-        "accuracy": np.where((along > along[0]).any(axis=0), 0.0, 1 / tied),
-    }
-    first, second = (np.array([case.questions[k] for case in cases], np.int64) for k in range(2))
-    return clustered_means(columns, questions, first, second)
