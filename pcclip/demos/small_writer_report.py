@@ -18,9 +18,8 @@ from pcclip.demos.claims import Judgement
 from pcclip.demos.small_writer import ABOUT, TEXTS
 from pcclip.demos.written_texts import Worth, answers_of, known_pictures, read_triples, worth
 from pcclip.errors import PcclipError
-from pcclip.evaluation.significance import mean_over_seeds
-from pcclip.evaluation.statistics import Estimate
-from pcclip.evaluation.table import load_summaries
+from pcclip.evaluation.finished import load_summaries
+from pcclip.evaluation.statistics import Estimate, mean_over_seeds
 
 Summary = Mapping[str, Any]
 Rows = list[tuple[str, ...]]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pcclip.evaluation.statistics import Estimate
+_ROUNDING = 1e-9
 
 
 def mcnemar(changes: npt.NDArray[np.floating]) -> float:
@@ -47,28 +47,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """Mean of one number over runs that differ in their seed, with Student's t interval.
-
-    Args:
-        values: One number per seed.
-        level: Coverage.
-
-    Returns:
-        The mean; `low` and `high` are NaN for a single seed, which says nothing about its spread.
-
-    Raises:
-        ValueError: There are no values.
-    """
-    if not values:
-        raise ValueError("no values to take the mean of")
-    array = np.asarray(values, np.float64)
-    if len(array) == 1:
-        return Estimate(float(array[0]), float("nan"), float("nan"), 1)
-    reach = stats.t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
-    return Estimate(float(array.mean()), float(array.mean() - reach), float(array.mean() + reach), len(array))
-
-
 def seeds_p_value(values: Sequence[float]) -> float:
     """Student's t test that the mean over seeds is 0, two-sided.
 
@@ -83,6 +61,6 @@ def seeds_p_value(values: Sequence[float]) -> float:
     array = np.asarray(values, np.float64)
     if not array.any():
         return 1.0
-    if array.std() == 0:
+    if np.ptp(array) < _ROUNDING:
         return 0.0
     return float(stats.ttest_1samp(array, 0).pvalue)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,3 +145,25 @@ def replicate_weights(
         drawn = rng.integers(0, pictures, (pictures, count)) * count + np.arange(count)
         counts = np.bincount(drawn.ravel(), minlength=pictures * count)
         yield counts.reshape(pictures, count).astype(np.float32)
+
+
+def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
+    """Mean of one number over runs that differ in their seed, with Student's t interval.
+
+    Args:
+        values: One number per seed.
+        level: Coverage.
+
+    Returns:
+        The mean; `low` and `high` are NaN for a single seed, which says nothing about its spread.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values:
+        raise ValueError("no values to take the mean of")
+    array = np.asarray(values, np.float64)
+    if len(array) == 1:
+        return Estimate(float(array[0]), float("nan"), float("nan"), 1)
+    reach = stats.t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    return Estimate(float(array.mean()), float(array.mean() - reach), float(array.mean() + reach), len(array))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.significance import mean_over_seeds
-from pcclip.evaluation.statistics import Estimate
+from pcclip.evaluation.finished import Summary, load_summaries
+from pcclip.evaluation.statistics import Estimate, mean_over_seeds
 
-SCHEMA = 1
 COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
 _BASELINES = ("text_difference", "absolute")
 _AFTER = {"tuned": "delta", "interpolated": "interpolated_delta"}
@@ -25,8 +22,6 @@ _LEGEND = (
     "Per cent, [95 % interval], (change against base in points). ▼ a loss, in bold where its interval "
     "excludes zero; ✗ below chance."
 )
-
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -124,61 +119,6 @@ def print_summaries(runs: Sequence[str], markdown: str | None = None) -> None:
         Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A finished run.
-
-    Attributes:
-        folder: Of the run.
-        summary: What its summary.json says.
-    """
-
-    folder: Path
-    summary: Summary
-
-    @property
-    def experiment(self) -> str:
-        """Name of its experiment."""
-        return str(self.summary["experiment"])
-
-    @property
-    def seed(self) -> int:
-        """The seed that it was trained with."""
-        return int(self.summary["seed"])
-
-
-def load_summaries(folders: Iterable[Path]) -> list[Summary]:
-    """The summaries of `finished_runs`."""
-    return [run.summary for run in finished_runs(folders)]
-
-
-def finished_runs(folders: Iterable[Path]) -> list[Finished]:
-    """Run folders, or the newest finished run of each seed in experiment folders.
-
-    Raises:
-        PcclipError: A folder has no summary, or one of another version.
-    """
-    found: list[Finished] = []
-    for folder in folders:
-        if (folder / "summary.json").is_file():
-            found.append(Finished(folder, _load(folder / "summary.json")))
-            continue
-        files = [file for file in folder.glob("*/summary.json") if not file.parent.is_symlink()]
-        by_seed: dict[Any, Finished] = {}
-        for file in sorted(files, key=lambda file: file.stat().st_mtime):
-            summary = _load(file)
-            if "base" in summary and "tuned" in summary:
-                by_seed[summary["seed"]] = Finished(file.parent, summary)
-        if not by_seed:
-            raise PcclipError(
-                f"{folder}: no finished run (no summary.json in it, or in a folder of it, that holds 'base' "
-                "and 'tuned'). Name RUNS/EXPERIMENT or RUNS/EXPERIMENT/VERSION; `pcclip resume` finishes a "
-                "stopped run."
-            )
-        found += [by_seed[seed] for seed in sorted(by_seed)]
-    return found
-
-
 def build_table(summaries: Sequence[Summary]) -> ResultTable:
     """One table of the runs of one experiment.
 
@@ -200,17 +140,6 @@ def build_table(summaries: Sequence[Summary]) -> ResultTable:
     if alphas:
         title += f"; interpolated at alpha {', '.join(f'{alpha:g}' for alpha in alphas)}"
     return ResultTable(title, tuple(rows), tuple(_notes(rows)))
-
-
-def _load(file: Path) -> Summary:
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-        schema = summary["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PcclipError(f"{file}: is no summary of a run ({error!r}). Run it again.") from error
-    if schema != SCHEMA:
-        raise PcclipError(f"{file}: schema {schema!r}, this version reads {SCHEMA}. Run it again.")
-    return summary
 
 
 def _common_metrics(summaries: Sequence[Summary]) -> list[str]:

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.finished import load_summaries
 from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, curve_point, plot_curve
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Observations
-from pcclip.evaluation.table import COLUMNS, Cell, build_table, load_summaries, print_summaries
+from pcclip.evaluation.table import COLUMNS, Cell, build_table, print_summaries
 
 NAN = float("nan")
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from pcclip.evaluation.bootstrap import bootstrap
-from pcclip.evaluation.significance import mean_over_seeds
-from pcclip.evaluation.statistics import Observations
+from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.significance import holm, mcnemar, seeds_p_value
+from pcclip.evaluation.statistics import Observations, Statistic, mean_over_seeds
+from tests.benchmarks.coverage import cases, measure
 
 
 def random_pairs(rng: np.random.Generator, pictures: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -15,29 +19,30 @@ def random_pairs(rng: np.random.Generator, pictures: int, count: int) -> tuple[n
     return first[chosen], second[chosen]
 
 
+CASES = {case.name: case for case in cases()}
+
+
 @pytest.mark.parametrize(
-    ("pictures", "pairs", "spread"),
-    [(400, 150, 0.0), (150, 150, 0.7), (60, 600, 0.7), (60, 600, 0.0), (300, None, 0.0)],
-    ids=["sparse", "shared", "dense-clustered", "dense", "single-pictures"],
+    ("name", "least", "most"),
+    [
+        ("accuracy 99%, 400 pictures", 0.91, 0.985),  # the plain bootstrap: 0.906
+        ("accuracy 70%, 30 pictures", 0.92, 0.99),
+        ("mean per class, 100 x 5", 0.92, 0.99),
+        ("pairs, sparse: 150 of 400 pictures", 0.92, 0.985),  # the pigeonhole bootstrap alone: over 0.99
+        ("pairs, dense: 600 of 60 pictures", 0.91, 0.985),  # pairs taken for independent: below 0.5
+        ("pairs, all of few: 190 of 20 pictures", 0.91, 0.985),  # the plain bootstrap: 0.90
+        ("recall, 30 pictures x 5 captions", 0.91, 0.985),  # captions taken for independent: below 0.9
+        ("change +20.0% -10.0%, 30 pictures", 0.92, 0.99),
+        ("change +2.0% -0.0%, 200 pictures", 0.93, 1.0),  # without the two more pictures: 0.92
+        ("change of 150 pairs of 400 pictures", 0.92, 0.99),
+        ("Spearman 0.48, 50 pictures", 0.90, 0.985),  # without the widening: 0.915
+    ],
 )
-def test_intervals_cover_the_truth_as_often_as_they_say(pictures: int, pairs: int | None, spread: float):
-    rng = np.random.default_rng(1)
-    # A pair is right when both pictures' ease plus chance is above 0, so truth is a normal distribution's.
-    truth = stats.norm.cdf(0.8 / np.sqrt(1 + 2 * spread**2))
-    covered = 0
-    for simulation in range(200):
-        ease = rng.normal(0, spread, pictures)
-        if pairs is None:
-            first, second = np.arange(pictures), None
-            scores = rng.random(pictures) < truth
-        else:
-            first, second = random_pairs(rng, pictures, pairs)
-            scores = ease[first] + ease[second] + 0.8 + rng.normal(size=pairs) > 0
-        groups = {"g": Observations(first, second, {"s": scores.astype(np.float32)})}
-        found = bootstrap(groups, {"m": (("g", "s"),)}, pictures, resamples=300, seed=simulation)["m"]
-        covered += found.low <= truth <= found.high
-        assert found.low <= found.value <= found.high
-    assert 0.88 <= covered / 200 <= 0.99
+def test_intervals_cover_the_truth_as_often_as_they_say(name: str, least: float, most: float):
+    found = measure(CASES[name], simulations=250, replicates=250)
+    assert least <= found.held <= most
+    # The test of the true value rejects as often as its interval misses it, roughly.
+    assert np.isnan(found.rejected) or found.rejected <= 1 - least + 0.02
 
 
 def test_a_mean_over_attributes_keeps_their_dependence():
@@ -100,3 +105,47 @@ def test_mean_over_seeds_is_students_t():
     single = mean_over_seeds([0.9])
     assert single.value == 0.9
     assert np.isnan([single.low, single.high]).all()
+    assert np.isnan(seeds_p_value([0.9]))
+    assert seeds_p_value([0.02, 0.05, 0.03]) == pytest.approx(stats.ttest_1samp([0.02, 0.05, 0.03], 0).pvalue)
+    assert (seeds_p_value([0.0, 0.0]), seeds_p_value([0.1, 0.1])) == (1, 0)
+    with pytest.raises(ValueError, match="no values"):
+        mean_over_seeds([])
+
+
+def test_mcnemar_counts_the_pictures_whose_answer_changed():
+    changes = np.array([1] * 9 + [-1] * 2 + [0] * 500)
+    assert mcnemar(changes) == pytest.approx(stats.binomtest(2, 11).pvalue)
+    assert mcnemar(-changes) == mcnemar(changes)
+    assert mcnemar(np.zeros(5)) == 1
+    with pytest.raises(ValueError, match="right or wrong"):
+        mcnemar(np.array([0.5, 1]))
+
+
+def test_holm_corrects_for_the_number_of_tests():
+    # Holm's step-down by hand: 4 * 0.01, 3 * 0.013, 2 * 0.03, 1 * 0.4, each no less than the one before.
+    assert holm([0.03, 0.01, 0.4, 0.013]) == pytest.approx([0.06, 0.04, 0.4, 0.04])
+    assert holm([0.5, 0.6]) == [1, 1]
+    corrected = holm([float("nan"), 0.02])  # no test counts for nothing
+    assert np.isnan(corrected[0])
+    assert corrected[1] == 0.02
+    assert holm([]) == []
+
+
+def test_the_p_value_of_a_change_agrees_with_students_and_mcnemars_test():
+    rng = np.random.default_rng(0)
+    for gain in (0.0, 0.02, 0.1):
+        draw = rng.random(500)
+        scores = ((draw < 0.05 + gain) * 1.0 - (draw > 0.95)).astype(np.float32)
+        groups = {"g": Observations(np.arange(500), None, {"s": scores})}
+        change = Results("s/test", 500, groups, {"m": (("g", "s"),)}, change=True).sampled()["m"]
+        student = math.log10(stats.ttest_1samp(scores.astype(float), 0).pvalue)
+        assert math.log10(change.p_value()) == pytest.approx(student, abs=0.1 - 0.1 * student)
+        assert (change.p_value() < 0.05) == (mcnemar(scores) < 0.05)
+
+
+def test_a_statistic_without_replicates_has_no_interval_and_no_test():
+    none = Statistic(0.3, np.full(4, np.nan), 7)
+    assert np.isnan([none.estimate().low, none.estimate().high, none.p_value()]).all()
+    still = Statistic(2.0, np.full(999, 2.0), 50)  # a median that no replicate moves
+    assert still.p_value() == pytest.approx(0.002)
+    assert still.minus(still).p_value() == 1

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.text import Text
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.comparison import compare_experiments
 from pcclip.evaluation.comparing.experiments import load_experiments
-from pcclip.evaluation.comparing.output import csv_text, markdown, rich_table
+from pcclip.evaluation.comparing.output import csv_text, explanation, markdown, rich_table
 from pcclip.evaluation.comparing.rows import choose_rows
 from pcclip.evaluation.table import print_summaries
 
@@ -65,6 +66,7 @@ def compare(
     if not console.is_terminal:  # files take whole rows
         console = Console(width=_LABELS + _COLUMN * (1 + len(found.experiments)))
     console.print(rich_table(found))
+    console.print(Text("\n".join(explanation(found))), soft_wrap=True)  # commands stay whole
     for path, text in ((markdown_file, markdown), (csv_file, csv_text)):
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pcclip.evaluation.comparing.experiments import Experiment, evaluate_command
+from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.pairing import mean_over_runs, only, paired_change
 from pcclip.evaluation.comparing.rows import Row
 from pcclip.evaluation.measured import Measured
 from pcclip.evaluation.protocol import Results
-from pcclip.evaluation.significance import holm, mcnemar, mean_over_seeds, seeds_p_value
-from pcclip.evaluation.statistics import Estimate, Statistic
+from pcclip.evaluation.significance import holm, mcnemar, seeds_p_value
+from pcclip.evaluation.statistics import Estimate, Statistic, mean_over_seeds
 
 LEVEL = 0.05
 SEEDS = 3
@@ -82,7 +82,6 @@ class Comparison:
         base: Of each metric, the base model's value, mean over the reference's seeds, with its interval over
             pictures.
         cells: By metric and name of the experiment, where there is one.
-        notes: What a reader must not overlook.
     """
 
     suite: str
@@ -91,7 +90,6 @@ class Comparison:
     experiments: tuple[Experiment, ...]
     base: dict[str, Estimate]
     cells: dict[tuple[str, str], Cell]
-    notes: tuple[str, ...] = ()
 
     @property
     def reference(self) -> Experiment:
@@ -134,8 +132,7 @@ def compare_experiments(
         for metric, value in values.items():
             cells[metric, one.name] = Cell(value, found.get(metric), over.get(metric))
     cells = _corrected(cells)
-    comparison = Comparison(suite, stage, tuple(rows), tuple(columns), base, cells)
-    return replace(comparison, notes=tuple(notes_on(comparison)))
+    return Comparison(suite, stage, tuple(rows), tuple(columns), base, cells)
 
 
 def _against(bases: Mapping[int, Measured], one: Experiment) -> Experiment:
@@ -215,54 +212,3 @@ def _corrected(cells: dict[tuple[str, str], Cell]) -> dict[tuple[str, str], Cell
             whole: Any = {kind: replace(change, p_holm=p, p_seeds_holm=q)}
             out[key] = replace(out[key], **whole)
     return out
-
-
-def notes_on(comparison: Comparison) -> Iterator[str]:
-    """Says what is missing, what is not comparable, and where no training would have done better."""
-    reference = comparison.reference
-    for one in comparison.experiments:
-        cells = {row.metric: comparison.cells.get((row.metric, one.name)) for row in comparison.rows}
-        missing = [metric for metric, cell in cells.items() if cell is None]
-        if missing:
-            yield (
-                f"{one.name} lacks {len(missing)} of {len(cells)} rows ({missing[0]}"
-                f"{', ...' * (len(missing) > 1)}). If its sets and protocols were others, evaluate again: "
-                f"{evaluate_command(comparison.suite, one.folders, again=True)}"
-            )
-        odd = [metric for metric, cell in cells.items() if cell is not None and cell.change is None]
-        if odd:
-            yield f"{one.name}: {len(odd)} rows ({odd[0]}, ...) are not of the same pictures as the base's."
-        if set(one.after) != set(reference.after):
-            common = sorted(set(one.after) & set(reference.after))
-            yield (
-                f"{one.name} has the seeds {_list(one.after)}, {reference.name} {_list(reference.after)}: "
-                + (f"the two are compared on {_list(common)}." if common else "the two are not compared.")
-            )
-        shared = [seed for seed in one.before if seed in reference.before]
-        names = {row.metric for row in comparison.rows}
-        if any(_differ(one.before[seed], reference.before[seed], names) for seed in shared):
-            yield f"{one.name} starts from other weights than {reference.name}: changes are from its own."
-        for row in comparison.rows:
-            yield from _short_of(comparison, row, one.name, cells[row.metric])
-
-
-def _short_of(comparison: Comparison, row: Row, name: str, cell: Cell | None) -> Iterator[str]:
-    better = [
-        f"{baseline.rpartition('/')[2]} ({row.number(free.value)})"
-        for baseline in row.baselines
-        if (free := comparison.base.get(baseline)) and cell is not None and cell.value < free.value
-    ]
-    if better and cell is not None:
-        yield (
-            f"{row.label}: {name} ({row.number(cell.value)}) does not reach the base model's training-free "
-            f"{' and '.join(better)}."
-        )
-
-
-def _differ(one: Measured, other: Measured, names: set[str]) -> bool:
-    mine, theirs = one.values_by_name(), other.values_by_name()
-    return any(abs(mine[name] - theirs[name]) > 1e-4 for name in names & mine.keys() & theirs.keys())
-
-
-def _list(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(seeds)))

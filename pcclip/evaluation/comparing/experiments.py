@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.finished import Finished, finished_runs
 from pcclip.evaluation.measured import FIT, RESULTS, Measured
-from pcclip.evaluation.table import Finished, finished_runs
 
 _CONFIGS = Path("experiments/evaluations")
 

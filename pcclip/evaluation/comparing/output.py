@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pcclip.evaluation.comparing.comparison import LEVEL, SEEDS, Cell, Change, Comparison
 from pcclip.evaluation.comparing.experiments import Experiment
+from pcclip.evaluation.comparing.notes import notes_on
 from pcclip.evaluation.comparing.rows import Row
 from pcclip.evaluation.statistics import Estimate
 
@@ -33,14 +34,12 @@ class Lines:
 
 
 def rich_table(comparison: Comparison) -> Table:
-    """The table for a terminal."""
-    table = Table(
-        title=_title(comparison), caption="\n".join(explanation(comparison)), caption_justify="left"
-    )
+    """The table for a terminal; `explanation` belongs below it."""
+    table = Table(title=Text(_title(comparison)))
     table.add_column("", ratio=1, min_width=20)
     table.add_column("base", justify="right")
     for one in comparison.experiments:
-        table.add_column(header(comparison, one).replace("; ", "\n"), justify="right")
+        table.add_column(Text(header(comparison, one).replace("; ", "\n")), justify="right")
     for row in comparison.rows:
         cells = [Text(_base(comparison, row))]
         for one in comparison.experiments:
@@ -48,7 +47,7 @@ def rich_table(comparison: Comparison) -> Table:
             cells.append(
                 Text("\n".join(filter(None, (found.value, found.pictures, found.seeds))), found.style)
             )
-        table.add_row(row.label, *cells)
+        table.add_row(Text(row.label), *cells)
     return table
 
 
@@ -136,7 +135,7 @@ def explanation(comparison: Comparison) -> list[str]:
         out.append(
             f"†↑ †↓ its change differs from {comparison.reference.name}'s, seed by seed: {_tested(over)}"
         )
-    return [*out, *comparison.notes]
+    return [*out, *notes_on(comparison)]
 
 
 def _tested(changes: list[Change]) -> str:

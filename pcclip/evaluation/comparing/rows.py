@@ -42,8 +42,8 @@ _SELECTED = (
     ),
     (r"retrieval/(.+)/(image_to_text|text_to_image)_recall_at_(1|5|10)", "{0}: retrieval, {1}, R@{2}"),
     (
-        r"difference_retrieval/(.+?)(?:-mean)?(-unseen)?/(?:(.+)_)?recall_at_(1|5|10)",
-        "{0}: difference retrieval, {2}, R@{3}{1}",
+        r"difference_retrieval/(.+)-to-(picture|text)(-unseen)?/(.+)_recall_at_(1|10)",
+        "{0}: difference retrieval of the {1} by {3}, R@{4}{2}",
     ),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(cosine)", "{0}: comparison text . class difference, {2}{1}"),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(accuracy)", "{0}: comparison text, nearest difference{1}"),
