@@ -15,8 +15,7 @@ from pcclip.evaluation.pair_draws import count_pairs, listed_pairs, sample_pairs
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.significance import mean_over_seeds
-from pcclip.evaluation.statistics import Indices, Observations, Parts
+from pcclip.evaluation.statistics import Indices, Observations, Parts, mean_over_seeds
 
 WITH_WORDING = ("sign", "two_alternative")
 WITHOUT_WORDING = ("text_difference", "absolute")
