@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pcclip.data.sources.awa2 import class_predicates
+from pcclip.data.sources.awa2 import predicate_table
 from pcclip.data.sources.cub import Cub
 from pcclip.errors import PcclipError
 
@@ -66,7 +66,7 @@ class AttributeTable:
         """
         path = Path(path)
         if (path / "predicate-matrix-binary.txt").exists():
-            return cls(path, "class", tuple(_matrix_cells(class_predicates(path))), strict=False)
+            return cls(path, "class", tuple(_matrix_cells(predicate_table(path))), strict=False)
         if (path / "attributes" / "class_attribute_labels_continuous.txt").exists():
             return cls(path, "class", tuple(_matrix_cells(Cub(str(path)).class_attributes)), strict=False)
         frame = read_frame(path, _COLUMNS)

@@ -101,26 +101,27 @@ class Awa2(ListedPictures, DescribedPictures):
         return Path(self.root) / _FILES[0]
 
     def _entries(self) -> Iterator[Entry]:
-        folder = Path(self.root)
-        table = class_predicates(folder)
-        if lacking := set(VISUAL) - set(next(iter(table.values()), ())):
-            raise PcclipError(f"{folder / _FILES[1]}: lacks {', '.join(sorted(lacking))}. {_LAYOUT}")
-        for number, (class_name, predicates) in enumerate(table.items(), 1):
+        for class_name, has in predicate_table(Path(self.root)).items():
+            if lacking := set(VISUAL) - set(has):
+                raise PcclipError(
+                    f"{Path(self.root) / _FILES[1]}: lacks {', '.join(sorted(lacking))}. {_LAYOUT}"
+                )
             attributes: dict[str, float | str] = {
-                name: words[0 if predicates[name] else 1] for name, words in VISUAL.items()
+                name: words[0 if has[name] else 1] for name, words in VISUAL.items()
             }
             spoken = class_name.replace("+", " ")
-            yield Entry(class_name, None, [spoken], spoken, attributes, where=f"class {number}")
+            yield Entry(class_name, None, [spoken], spoken, attributes, where=f"class {class_name}")
 
 
-def class_predicates(folder: Path) -> dict[str, dict[str, bool]]:
-    """What each class of classes.txt, in that order, has and lacks, by the names of predicates.txt.
+def predicate_table(folder: Path) -> dict[str, dict[str, bool]]:
+    """By class name, by predicate name, whether the class has it.
 
     Args:
-        folder: Of the lists; rows and columns of the matrix are joined by the NAMES of their numbers.
+        folder: With AwA2's lists. Row k of the matrix is the class with the NUMBER k in classes.txt, which is
+            not the place of its folder in the alphabet.
 
     Raises:
-        PcclipError: A list is missing, broken, or of another length than the matrix.
+        PcclipError: A list is missing or off the layout.
     """
     classes, predicates = (_names(folder / name) for name in _FILES[:2])
     file = folder / _FILES[2]
@@ -129,10 +130,9 @@ def class_predicates(folder: Path) -> dict[str, dict[str, bool]]:
         raise PcclipError(
             f"{file}: is no matrix of {len(classes)} classes and {len(predicates)} predicates. {_LAYOUT}"
         )
-    in_order = sorted(classes.items(), key=lambda item: item[1])
     return {
         class_name: {name: rows[number - 1][column - 1] == "1" for name, column in predicates.items()}
-        for class_name, number in in_order
+        for class_name, number in classes.items()
     }
 
 

@@ -178,15 +178,13 @@ class EuroSAT(Source):
         splits: dict[Split, list[tuple[str, str]]] = {split: [] for split in SPLITS}
         for folder in COVERS:
             names = sorted(self._photos.names(folder))
-            random.Random(f"split/{self.seed}/{folder}").shuffle(names)
-            names = names[: self.per_class or None]
-            first, second = round(self.train * len(names)), round((self.train + self.validation) * len(names))
-            if not 0 < first < second < len(names):
+            shares = split_names(names, folder, self.train, self.validation, self.seed, self.per_class)
+            if not all(shares.values()):
                 raise PcclipError(
-                    f"{self._photos.place}: {len(names)} photos of {folder} cannot be split into three. Is "
-                    "the data set complete, or 'per_class' too small?"
+                    f"{self._photos.place}: {sum(map(len, shares.values()))} photos of {folder} cannot be "
+                    "split into three. Is the data set complete, or 'per_class' too small?"
                 )
-            for split, part in zip(SPLITS, (names[:first], names[first:second], names[second:]), strict=True):
+            for split, part in shares.items():
                 splits[split] += [(folder, name) for name in part]
         for split, photos in splits.items():
             random.Random(f"order/{self.seed}/{split}").shuffle(photos)
@@ -208,6 +206,26 @@ class EuroSAT(Source):
             )
             for key in rows[0]
         }
+
+
+def split_names(
+    names: list[str], folder: str, train: float, validation: float, seed: int, per_class: int = 0
+) -> dict[Split, list[str]]:
+    """Shares the photos of a class out to the splits.
+
+    Args:
+        names: File names of all its photos.
+        folder: The class.
+        train: Share of the photos in the train split.
+        validation: Share in the validation split; the rest is the test split.
+        seed: Decides which.
+        per_class: How many photos are used; 0 for all.
+    """
+    names = sorted(names)
+    random.Random(f"split/{seed}/{folder}").shuffle(names)
+    names = names[: per_class or None]
+    first, second = round(train * len(names)), round((train + validation) * len(names))
+    return dict(zip(SPLITS, (names[:first], names[first:second], names[second:]), strict=True))
 
 
 def measure(image: bytes, key: str, place: object) -> dict[str, float]:

@@ -39,8 +39,21 @@ class SharedOut(CaptionedPictures):
             key: Of the picture.
             test: False where the test split is given: train and validation share what is left.
         """
-        text = f"split/{self.seed}/{key}".encode("utf-8", "surrogateescape")
-        both = self.train + self.validation
-        place = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "little") / 2**48
-        place *= 1 if test and both < 1 else both
-        return "train" if place < self.train else "validation" if place < both else "test"
+        return share_of(key, self.train, self.validation, self.seed, test)
+
+
+def share_of(key: str, train: float, validation: float, seed: int = 0, test: bool = True) -> Split:
+    """The split that a picture falls into by the hash of its key.
+
+    Args:
+        key: Of the picture.
+        train: Share in the train split.
+        validation: Share in the validation split; the rest is the test split.
+        seed: Decides which.
+        test: False where the test split is given: train and validation share what is left.
+    """
+    text = f"split/{seed}/{key}".encode("utf-8", "surrogateescape")
+    both = train + validation
+    place = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "little") / 2**48
+    place *= 1 if test and both < 1 else both
+    return "train" if place < train else "validation" if place < both else "test"
