@@ -106,7 +106,7 @@ def _results(evaluation_set: EvaluationSet, scores: dict[str, Floats]) -> Result
             (group, f"top1{kind}") for group in groups if group.startswith("class ")
         )
     marked = [attributes.get(COMBINATION) == HELD_OUT for attributes in evaluation_set.attributes]
-    held_out = everything[np.array(marked)]
+    held_out = everything[np.flatnonzero(marked)]  # sets without attributes have none marked
     if len(held_out):
         groups["held-out combinations"] = Observations(held_out, None, {"top1": scores["top1"][held_out]})
         metrics[f"zero_shot/{evaluation_set.name}-unseen-combinations/top1"] = (
