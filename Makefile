@@ -11,12 +11,12 @@ VLLM_VENV ?= .venv-vllm
 CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat published published-eurosat test test-vllm lint format bench clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 env: $(VENV)/.stamp  ## make the environment (.venv) with the tested versions
 
@@ -34,21 +34,49 @@ define fit
 	else set -x; $(PCCLIP) fit $(3) --runs $(RUNS) --version $(2); fi
 endef
 
+# One finetuning of a world's base model; $(1) world, $(2) experiment, $(3) its configurations from left to right,
+# $(4) further data than the world's own
+define finetuning
+$(RUNS)/$(1)-$(2)/seed%/summary.json: | data/$(1)/CARD.md $(4) $(RUNS)/$(1)-pretrain/seed%/summary.json
+	$$(call fit,$(1)-$(2),seed$$*,$(3:%=--config experiments/$(1)/%.yaml) --seed_everything $$*)
+endef
+
+# The finished runs of experiments with all seeds; $(1) experiments, $(2) what is in each, if not the folder
+runs_of = $(foreach e,$(1),$(SEEDS:%=$(RUNS)/$(e)/seed%$(2)))
+
+comma := ,
+empty :=
+# Protocols on finished runs, then one table; what has been measured is not measured again.
+# $(1) suite, $(2) experiments, $(3) name of the plot
+define evaluated
+	$(PCCLIP) evaluate --config experiments/$(1).yaml --runs "[$(subst $(empty) ,$(comma),$(strip $(call runs_of,$(2))))]"
+	$(PCCLIP) compare $(call runs_of,$(2)) --suite $(notdir $(1)) --plot $(RUNS)/$(3).png
+endef
+
+BASELINES := differences captions rewritten-captions mse both-towers published
+
 ## -- the shapes world -------------------------------------------------------------------------
 data/shapes/CARD.md: data_recipes/shapes/demo.yaml | env
 	$(PCCLIP) prepare --config $<
 
+data/shapes-rewritten/CARD.md: data_recipes/shapes/rewritten_captions.yaml | data/shapes/CARD.md
+	$(PCCLIP) write --config $<
+
 $(RUNS)/shapes-pretrain/seed%/summary.json: | data/shapes/CARD.md
 	$(call fit,shapes-pretrain,seed$*,--config experiments/shapes/pretrain.yaml --seed_everything $*)
 
-$(RUNS)/shapes-differences/seed%/summary.json: | data/shapes/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
-	$(call fit,shapes-differences,seed$*,--config experiments/shapes/differences.yaml --seed_everything $*)
+$(eval $(call finetuning,shapes,differences,differences))
+$(eval $(call finetuning,shapes,captions,differences captions))
+$(eval $(call finetuning,shapes,rewritten-captions,differences captions rewritten_captions,data/shapes-rewritten/CARD.md))
+$(eval $(call finetuning,shapes,mse,differences mse))
+$(eval $(call finetuning,shapes,both-towers,differences both_towers))
+$(eval $(call finetuning,shapes,published,published))
 
-$(RUNS)/shapes-published/seed%/summary.json: | data/shapes/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
-	$(call fit,shapes-published,seed$*,--config experiments/shapes/published.yaml --seed_everything $*)
-
-demo: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
+demo: $(call runs_of,shapes-differences,/summary.json)  ## shapes world: data, pretraining, finetuning, before/after table
 	$(PCCLIP) compare $(RUNS)/shapes-differences
+
+baselines: $(call runs_of,$(BASELINES:%=shapes-%),/summary.json)  ## shapes world: every baseline and protocol in one table
+	$(call evaluated,evaluations/shapes,$(BASELINES:%=shapes-%),shapes-baselines)
 
 # A small language model learns to write them, the real engine writes with it.
 $(RUNS)/shapes-writer/writer.json: data_recipes/prompts/shapes_captions.yaml | env
@@ -57,10 +85,9 @@ $(RUNS)/shapes-writer/writer.json: data_recipes/prompts/shapes_captions.yaml | e
 data/shapes-small-lm/CARD.md: data_recipes/shapes/small_lm.yaml | vllm-env data/shapes/CARD.md $(RUNS)/shapes-writer/writer.json
 	$(PCCLIP) write --config $< --writer.init_args.python $(VLLM_VENV)/bin/python
 
-$(RUNS)/shapes-small-lm/seed%/summary.json: | data/shapes-small-lm/CARD.md $(RUNS)/shapes-pretrain/seed%/summary.json
-	$(call fit,shapes-small-lm,seed$*,--config experiments/shapes/differences.yaml --config experiments/shapes/small_lm.yaml --seed_everything $*)
+$(eval $(call finetuning,shapes,small-lm,differences small_lm,data/shapes-small-lm/CARD.md))
 
-demo-vllm: $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-small-lm/seed%/summary.json)  ## the demo with differences that a small language model writes by vLLM: what it keeps of the gain
+demo-vllm: $(call runs_of,shapes-differences shapes-small-lm,/summary.json)  ## the demo with differences that a small language model writes by vLLM: what it keeps of the gain
 	$(VENV)/bin/python -m pcclip.demos.small_writer_report
 
 ## -- EuroSAT ----------------------------------------------------------------------------------
@@ -70,20 +97,33 @@ data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
 $(RUNS)/eurosat-pretrain/seed%/summary.json: | data/eurosat/CARD.md
 	$(call fit,eurosat-pretrain,seed$*,--config experiments/eurosat/pretrain.yaml --seed_everything $*)
 
-$(RUNS)/eurosat-differences/seed%/summary.json: | data/eurosat/CARD.md $(RUNS)/eurosat-pretrain/seed%/summary.json
-	$(call fit,eurosat-differences,seed$*,--config experiments/eurosat/differences.yaml --seed_everything $*)
+data/eurosat-rewritten/CARD.md: data_recipes/eurosat/rewritten_captions.yaml | data/eurosat/CARD.md
+	$(PCCLIP) write --config $<
 
-$(RUNS)/eurosat-published/seed%/summary.json: | data/eurosat/CARD.md $(RUNS)/eurosat-pretrain/seed%/summary.json
-	$(call fit,eurosat-published,seed$*,--config experiments/eurosat/published.yaml --seed_everything $*)
+data/eurosat-pixels/CARD.md: data_recipes/eurosat/measures.yaml data_recipes/eurosat/pixels.yaml | env
+	$(PCCLIP) prepare $(^:%=--config %) --source.root $(EUROSAT_ROOT)
 
-eurosat: $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the same on real satellite photos (EUROSAT_ROOT=folder of EuroSAT)
+$(eval $(call finetuning,eurosat,differences,differences))
+$(eval $(call finetuning,eurosat,captions,differences captions))
+$(eval $(call finetuning,eurosat,rewritten-captions,differences captions rewritten_captions,data/eurosat-rewritten/CARD.md))
+$(eval $(call finetuning,eurosat,mse,differences mse))
+$(eval $(call finetuning,eurosat,both-towers,differences both_towers,data/eurosat-pixels/CARD.md))
+$(eval $(call finetuning,eurosat,published,published))
+
+eurosat: $(call runs_of,eurosat-differences,/summary.json)  ## the same on real satellite photos (EUROSAT_ROOT=folder of EuroSAT)
 	$(PCCLIP) compare $(RUNS)/eurosat-differences
 
-published: $(SEEDS:%=$(RUNS)/shapes-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/shapes-differences/seed%/summary.json)  ## the paper's settings beside ours, on the shapes world
+baselines-eurosat: $(call runs_of,$(BASELINES:%=eurosat-%),/summary.json)  ## EuroSAT: every baseline and protocol in one table
+	$(call evaluated,evaluations/eurosat,$(BASELINES:%=eurosat-%),eurosat-baselines)
+
+published: $(call runs_of,shapes-published shapes-differences,/summary.json)  ## the paper's settings beside ours, on the shapes world
 	$(PCCLIP) compare $(RUNS)/shapes-published $(RUNS)/shapes-differences
 
-published-eurosat: $(SEEDS:%=$(RUNS)/eurosat-published/seed%/summary.json) $(SEEDS:%=$(RUNS)/eurosat-differences/seed%/summary.json)  ## the paper's settings beside ours, on EuroSAT
+published-eurosat: $(call runs_of,eurosat-published eurosat-differences,/summary.json)  ## the paper's settings beside ours, on EuroSAT
 	$(PCCLIP) compare $(RUNS)/eurosat-published $(RUNS)/eurosat-differences
+
+## -- the paper --------------------------------------------------------------------------------
+include experiments/paper/tables.mk
 
 ## -- the project ------------------------------------------------------------------------------
 tensorboard: env  ## dashboards of all runs

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import unit
+from pcclip.evaluation.contrasts import Contrast
+from pcclip.evaluation.pair_draws import count_pairs, listed_pairs, sample_pairs
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
-from pcclip.evaluation.questions import Question, Wording
+from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations, Parts
+from pcclip.evaluation.statistics import Indices, Observations, Parts, mean_over_seeds
 
 WITH_WORDING = ("sign", "two_alternative")
 WITHOUT_WORDING = ("text_difference", "absolute")
@@ -37,15 +37,49 @@ class DifferenceClassification(EvaluationProtocol):
     `difference/S-mean[-unseen]/SCORE` over attributes, and `difference/S-wording-ID[-unseen]/two_alternative`
     for one wording over the attributes that have it.
 
+    Which pairs: `pairs: all` scores every pair that qualifies, in both orders, and keeps one number per
+    picture; otherwise pairs are drawn, and which picture comes first is drawn too, so that its expectation is
+    that of all pairs. Intervals resample pictures, never pairs: drawn pairs weigh the product of their
+    pictures' weights; of all pairs each picture's pseudo-value is resampled (`all_pairs.pseudo_values`). Two
+    models are compared on the same pairs, or on the pseudo-values of the same pictures.
+
+    With several seeds a metric is the mean over them, and its interval says what other pictures would have
+    changed. What other draws would have changed is in the notes: each metric by seed, with Student's t
+    interval. The notes also count the pictures that lack an attribute, and the pairs.
+
     Attributes:
-        pairs: Pairs sampled per attribute; all, where there are fewer.
-        seed: Of the sampling. Pairs depend on it and on the pictures' keys and values, not on their order.
+        pairs: Pairs drawn per attribute and seed (all, where there are fewer), or `all`.
+        pictures: Pictures drawn per seed, among those that have an attribute that is asked about; the pairs
+            are theirs, each in the order in which they were drawn. All pictures if null.
+        seeds: Draws: seeds `seed`, `seed` + 1, ...
+        seed: Of the first draw. Draws depend on it and on the pictures' keys and values, not on their order.
     """
 
     name: ClassVar[str] = "difference"
 
-    pairs: int = 2000
+    pairs: int | Literal["all"] = 2000
+    pictures: int | None = None
+    seeds: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses settings that mean nothing."""
+        few = (self.pairs != "all" and self.pairs < 1) or self.seeds < 1
+        if few or (self.pictures is not None and self.pictures < 2):
+            raise PcclipError(
+                f"{self.name}: pairs {self.pairs}, pictures {self.pictures} and seeds {self.seeds} leave "
+                "nothing to compare. It takes a pair, two pictures and a seed."
+            )
+        if self.exact and self.seeds > 1:
+            raise PcclipError(
+                f"{self.name}: all pairs of all pictures are the same for each of {self.seeds} seeds. Leave "
+                "'seeds' at 1, or say how many 'pairs' or 'pictures' each seed draws."
+            )
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is drawn."""
+        return self.pairs == "all" and self.pictures is None
 
     def run(self, subject: Subject) -> Results:
         """Asks every question about its pairs.
@@ -53,152 +87,155 @@ class DifferenceClassification(EvaluationProtocol):
         Raises:
             PcclipError: The set has no questions, or no two pictures differ in an attribute.
         """
-        evaluation_set = subject.data
-        if not evaluation_set.questions:
+        data = subject.data
+        if not data.questions:
             raise PcclipError(
-                f"{evaluation_set.path}: has no 'questions', so difference-based classification does not "
+                f"{data.path}: has no 'questions', so difference-based classification does not "
                 "apply to it. Write some, or leave this evaluation out."
             )
-        cases = [self._cases(evaluation_set, question) for question in evaluation_set.questions]
-        subject.encoders.texts([text for case in cases for text in case.texts()])  # all at once: full batches
-        groups = {case.question.attribute: _score(case, subject) for case in cases}
-        metrics = _metrics(evaluation_set.name, evaluation_set.questions)
-        return Results(evaluation_set.evaluated, len(evaluation_set), groups, metrics)
+        contrasts = [Contrast.of(data, question) for question in data.questions]
+        subject.encoders.texts([text for one in contrasts for text in one.texts()])  # at once: full batches
+        drawn = self._drawn(data, contrasts)
+        groups: dict[str, Observations] = {}
+        where: dict[
+            str, list[str | None]
+        ] = {}  # the group of each attribute in each seed, where it has pairs
+        counts: dict[str, dict[str, int]] = {}
+        for one in contrasts:
+            attribute = one.question.attribute
+            found = self._score(one, subject, drawn)
+            prefix = "" if self.name == "difference" else f"{self.name} "
+            names = [
+                f"{prefix}{attribute}{f' seed {seed}' if self.seeds > 1 else ''}" for seed in self._seeds
+            ]
+            groups |= {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
+            where[attribute] = [name if name in groups else None for name in names]
+            counts[attribute] = {
+                "pictures": len(one.pictures),
+                "pictures_without": len(data) - len(one.pictures),
+                "pairs_that_qualify": count_pairs(one.values, one.question.margin),
+            }
+        per_seed = [
+            _metrics(self.name, data.name, data.questions, {of: names[number] for of, names in where.items()})
+            for number in range(self.seeds)
+        ]
+        # Seeds one after the other, attribute by attribute within a metric.
+        metrics = {name: tuple(part for one in per_seed for part in one.get(name, ()))
+                   for name in dict.fromkeys(name for one in per_seed for name in one)}  # fmt: skip
+        notes: dict[str, Any] = {"attributes": counts}
+        if self.seeds > 1:
+            notes["by_seed"] = _by_seed(groups, per_seed)
+        return Results(data.evaluated, len(data), groups, metrics, notes={f"{self.name}/{data.name}": notes})
 
-    def _cases(self, evaluation_set: EvaluationSet, question: Question) -> _Cases:
-        values, names = evaluation_set.values(question)
-        # By key, so that the pairs do not depend on how pictures are spread over shards.
-        order = np.array(sorted(range(len(values)), key=evaluation_set.keys.__getitem__))
-        order = order[np.isfinite(values[order])]
-        digest = hashlib.sha256(question.attribute.encode()).digest()[:8]
-        rng = np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
-        pairs = sample_pairs(values[order], question.margin, self.pairs, rng)
-        first, second = order[pairs[0]], order[pairs[1]]
-        if not len(first):
+    @property
+    def _seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+    def _score(
+        self, contrast: Contrast, subject: Subject, drawn: Sequence[Indices | None]
+    ) -> list[Observations | None]:
+        """Scores by seed; None where none of the pictures drawn differ."""
+        question, data = contrast.question, subject.data
+        if not count_pairs(contrast.values, question.margin):
             raise PcclipError(
-                f"{evaluation_set.path}: no two pictures of split {evaluation_set.split!r} differ in "
-                f"{question.attribute!r} by more than {question.margin} ({len(order)} of "
-                f"{len(evaluation_set)} pictures have it). Lower the margin or drop the question."
+                f"{data.path}: no two pictures of split {data.split!r} differ in {question.attribute!r} by "
+                f"more than {question.margin} ({len(contrast.pictures)} of {len(data)} pictures have it). "
+                "Lower the margin or drop the question."
             )
-        if names:
-            sides = np.stack([values[first], values[second]], axis=1).astype(np.int64)
-        else:
-            names = ("positive", "negative")
-            greater = values[first] > values[second]
-            sides = np.where(greater[:, None], [0, 1], [1, 0])
-        kinds, kind = np.unique(sides, axis=0, return_inverse=True)
-        return _Cases(question, names, first, second, kinds, kind.reshape(-1))
+        asks = contrast.asks(subject.encoders)
+        if self.exact:
+            return [contrast.score_all(asks, subject.features)]
+        pairs = [self._pairs(contrast, seed, of) for seed, of in zip(self._seeds, drawn, strict=True)]
+        scores = [contrast.score_pairs(asks, subject.features, *of) if len(of[0]) else None for of in pairs]
+        if not any(scores):
+            raise PcclipError(
+                f"{data.path}: among {self.pictures} pictures of split {data.split!r} no two differ in "
+                f"{question.attribute!r}. Draw more 'pictures', or drop the question."
+            )
+        return scores
 
+    def _drawn(self, data: EvaluationSet, contrasts: Sequence[Contrast]) -> list[Indices | None]:
+        """The pictures of each seed, in the order of the draw; None for all."""
+        if self.pictures is None:
+            return [None] * self.seeds
+        able = np.unique(np.concatenate([one.pictures for one in contrasts]))
+        able = np.array(sorted(able.tolist(), key=data.keys.__getitem__), np.int64)
+        count = min(self.pictures, len(able))
+        return [np.random.default_rng(seed).choice(able, count, replace=False) for seed in self._seeds]
 
-def sample_pairs(
-    values: Doubles, margin: float, count: int, rng: np.random.Generator
-) -> tuple[Indices, Indices]:
-    """Pairs of items whose values differ by more than a margin, each unordered pair at most once.
-
-    Args:
-        values: (n,) finite.
-        margin: Not negative.
-        count: Pairs wanted; all qualifying pairs come where there are fewer.
-        rng: Source of chance.
-
-    Returns:
-        The items of each pair, (P,) and (P,); which comes first is a fair draw.
-    """
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    # Item i (by rank) qualifies with all of rank starts[i] and above: pairs are counted, not tried.
-    starts = np.searchsorted(ranked, ranked + margin, side="right")
-    ends = np.cumsum(len(values) - starts)
-    total = int(ends[-1]) if len(ends) else 0
-    chosen = rng.choice(total, count, replace=False) if total > count else rng.permutation(total)
-    lower = np.searchsorted(ends, chosen, side="right")
-    upper = len(values) - (ends[lower] - chosen)
-    pairs = np.stack([order[lower], order[upper]]).astype(np.int64)
-    swap = rng.random(pairs.shape[1]) < 0.5
-    pairs[:, swap] = pairs[::-1, swap]
-    return pairs[0], pairs[1]
+    def _pairs(self, contrast: Contrast, seed: int, drawn: Indices | None) -> tuple[Indices, Indices]:
+        """Places of pairs in `contrast.pictures`."""
+        digest = hashlib.sha256(contrast.question.attribute.encode()).digest()[:8]
+        rng = np.random.default_rng([seed, int.from_bytes(digest, "little")])
+        values, margin = contrast.values, contrast.question.margin
+        places = np.arange(len(values))
+        if drawn is not None:
+            place_of = {picture: place for place, picture in enumerate(contrast.pictures.tolist())}
+            places = np.array([place_of[one] for one in drawn.tolist() if one in place_of], np.int64)
+        if self.pairs != "all":
+            first, second = sample_pairs(values[places], margin, self.pairs, rng)
+            return places[first], places[second]
+        first, second = listed_pairs(values[places], margin)
+        return places[first], places[second]
 
 
 @dataclass(frozen=True)
-class _Cases:
-    """The pairs of one question, sorted into kinds: pairs of which the same sentences are true.
+class PublishedDifference(DifferenceClassification):
+    """The published protocol: 5 seeds, 100 pictures each, all pairs i < j of them that qualify.
+
+    Its headline is `sign`, the score that was published; the other three stand beside it, on the same pairs.
+    Metrics are those of `DifferenceClassification` under `difference_published/`. What was published about
+    the wrong animals and flowers is a matter of the set: `sources.published.PublishedMistakes`.
 
     Attributes:
-        question: What is asked.
-        names: Names of the values.
-        first: (P,) picture index.
-        second: (P,) picture index.
-        kinds: (K, 2) value of the first and of the second picture, as indices into `names`.
-        kind: (P,) index into `kinds`.
+        pairs: As in `DifferenceClassification`; 5000, with `pictures` null, is what was drawn of CUB.
+        pictures: Of each seed.
+        seeds: Draws.
+        seed: Of the first draw.
     """
 
-    question: Question
-    names: Sequence[str]
-    first: Indices
-    second: Indices
-    kinds: Indices
-    kind: Indices
+    name: ClassVar[str] = "difference_published"
 
-    def statements(self, wording: Wording, forward: bool) -> list[str]:
-        """The sentence about each kind (K), or about the pair turned round."""
-        sides = self.kinds if forward else self.kinds[:, ::-1]
-        return [self.question.statement(wording, self.names[a], self.names[b]) for a, b in sides]
-
-    def phrases(self, side: int) -> list[str]:
-        """The plain phrase of each kind's first (0) or second (1) picture (K)."""
-        return [self.question.phrases[self.names[value]] for value in self.kinds[:, side]]
-
-    def texts(self) -> list[str]:
-        """Everything that is to be encoded."""
-        wordings = itertools.product(self.question.wordings, (True, False))
-        sentences = [text for wording, forward in wordings for text in self.statements(wording, forward)]
-        return sentences + self.phrases(0) + self.phrases(1)
+    pairs: int | Literal["all"] = "all"
+    pictures: int | None = 100
+    seeds: int = 5
+    seed: int = 0
 
 
-def _score(cases: _Cases, subject: Subject) -> Observations:
-    encoders, features = subject.encoders, subject.features
-    direction = unit(features[cases.first] - features[cases.second])
-
-    def correct(texts_KD: Floats) -> Floats:
-        along = np.einsum("pd,pd->p", direction, texts_KD[cases.kind])
-        return np.where(along == 0, 0.5, along > 0).astype(np.float32)
-
-    phrase1, phrase2 = encoders.texts(cases.phrases(0)), encoders.texts(cases.phrases(1))
-    absolute = phrase1
-    if cases.question.kind == "degree":  # the greater picture is to fit the one phrase better
-        positive = encoders.texts([cases.question.phrases["positive"]])
-        absolute = np.where(cases.kinds[:, :1] == 0, positive, -positive)
-    scores = {"text_difference": correct(phrase1 - phrase2), "absolute": correct(absolute)}
-    sums: dict[str, list[Floats]] = {}
-    for wording in cases.question.wordings:
-        forward = encoders.texts(cases.statements(wording, True))
-        reverse = encoders.texts(cases.statements(wording, False))
-        suffix = "-unseen" if wording.held_out else ""
-        # The difference first: sentences with one and the same embedding then tie exactly.
-        scores[f"wording-{wording.id}"] = two_alternative = correct(forward - reverse)
-        sums.setdefault(f"two_alternative{suffix}", []).append(two_alternative)
-        sums.setdefault(f"sign{suffix}", []).append(correct(forward))
-    for column, parts in sums.items():
-        scores[column] = np.stack(parts).mean(axis=0, dtype=np.float64).astype(np.float32)
-    return Observations(cases.first, cases.second, scores)
-
-
-def _metrics(name: str, questions: Sequence[Question]) -> dict[str, Parts]:
+def _metrics(
+    protocol: str, name: str, questions: Sequence[Question], groups: Mapping[str, str | None]
+) -> dict[str, Parts]:
+    """Every metric and its parts; `groups` tells the group of each attribute, if it has one."""
     parts: dict[str, list[tuple[str, str]]] = {}
     means: dict[str, list[tuple[str, str]]] = {}
     wordings: dict[str, list[tuple[str, str]]] = {}
     for question in questions:
-        attribute = question.attribute
+        group = groups[question.attribute]
+        if group is None:
+            continue
         for suffix in ("", "-unseen"):
             asked = any(wording.held_out == bool(suffix) for wording in question.wordings)
             columns = [(score, f"{score}{suffix}") for score in WITH_WORDING if asked]
             if not suffix:
                 columns += [(score, score) for score in WITHOUT_WORDING]
             for score, column in columns:
-                parts[f"difference/{name}-{attribute}{suffix}/{score}"] = [(attribute, column)]
-                mean = f"difference/{name}-mean{suffix}/{score}"
-                means.setdefault(mean, []).append((attribute, column))
+                parts[f"{protocol}/{name}-{question.attribute}{suffix}/{score}"] = [(group, column)]
+                means.setdefault(f"{protocol}/{name}-mean{suffix}/{score}", []).append((group, column))
         for wording in question.wordings:
-            metric = f"difference/{name}-wording-{wording.id}{'-unseen' if wording.held_out else ''}"
-            wordings.setdefault(f"{metric}/two_alternative", []).append((attribute, f"wording-{wording.id}"))
+            metric = f"{protocol}/{name}-wording-{wording.id}{'-unseen' if wording.held_out else ''}"
+            wordings.setdefault(f"{metric}/two_alternative", []).append((group, f"wording-{wording.id}"))
     return {metric: tuple(of) for metric, of in (parts | means | wordings).items()}
+
+
+def _by_seed(groups: Mapping[str, Observations], per_seed: Sequence[Mapping[str, Parts]]) -> dict[str, Any]:
+    """Of every metric but those of single wordings: its value by seed, and their mean with its interval."""
+    values: dict[str, list[float]] = {}
+    for metrics in per_seed:
+        for name, parts in metrics.items():
+            if "-wording-" not in name:
+                scores = [groups[group].scores[column].mean(dtype=np.float64) for group, column in parts]
+                values.setdefault(name, []).append(float(np.mean(scores)))
+    return {
+        name: {"values": of, **(mean_over_seeds(of).as_dict() if len(of) > 1 else {})}
+        for name, of in values.items()
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,7 +64,7 @@ class Question:
 
 
 class Fields:
-    """A JSON object whose fields are taken with their type checked.
+    """An object of JSON or YAML whose fields are taken with their type checked.
 
     Args:
         raw: The object.
@@ -75,7 +76,7 @@ class Fields:
 
     def __init__(self, raw: Any, where: str) -> None:
         if not isinstance(raw, dict):
-            raise PcclipError(f"{where}: should be a JSON object, is {raw!r:.80}")
+            raise PcclipError(f"{where}: should be an object, is {raw!r:.80}")
         self.raw: Mapping[str, Any] = raw
         self.where = where
 
@@ -193,6 +194,29 @@ def parse_question(fields: Fields, split: str) -> Question:
         phrases=phrases,
         margin=fields.number("margin", 0.0) if degree else 0.0,
     )
+
+
+def check_questions(fields: Fields, questions: Sequence[Question]) -> None:
+    """Checks what no question can say alone.
+
+    Args:
+        fields: The file that they are of.
+        questions: All of them.
+
+    Raises:
+        PcclipError: Two are about one attribute, or a wording is held out in one and seen in another.
+    """
+    twice = [name for name, n in Counter(question.attribute for question in questions).items() if n > 1]
+    if twice:
+        raise fields.error(f"two questions are about {twice[0]!r}; make it one with all wordings")
+    held_out: dict[str, bool] = {}
+    for question in questions:
+        for wording in question.wordings:
+            if held_out.setdefault(wording.id, wording.held_out) != wording.held_out:
+                raise fields.error(
+                    f"the wording {wording.id!r} is held out for one attribute and seen for another; "
+                    "an id stands for one wording in all questions"
+                )
 
 
 def _parse_wording(fields: Fields, degree: bool) -> Wording:

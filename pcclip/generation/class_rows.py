@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml  # type: ignore[import-untyped]
+
 from pcclip.data.shards import SET_FILE, ShardSet
 from pcclip.data.sources.base import SPLITS, CaptionedPictures
 from pcclip.errors import PcclipError
@@ -28,7 +30,8 @@ class ClassTextRows(RowSource):
     Args:
         name: Keys of the rows start with it.
         classes: Names in a list; a text file, one a line; a JSON file with `classes`, such as a prepared
-            set's `evaluation.json`; or a picture set, whose classes are taken.
+            set's `evaluation.json`; a YAML file with `names` by label, such as those of the evaluation sets;
+            or a picture set, whose classes are taken.
         source: Instead of `classes`: a source of pictures, whose classes come with their attributes, for the
             rule-based writer.
         domain: What all classes are kinds of, such as "bird", for prompts that say it.
@@ -179,14 +182,16 @@ def read_classes(classes: list[str] | str) -> Known:
 
 def _listed(path: Path) -> list[str]:
     try:
+        if path.suffix == ".yaml":
+            return [str(name) for name in yaml.safe_load(path.read_bytes())["names"].values()]
         if path.suffix != ".json":
             return [line for line in path.read_bytes().decode().splitlines() if line.strip()]
         raw = json.loads(path.read_bytes())
         return [str(name) for name in (raw["classes"] if isinstance(raw, dict) else raw)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PcclipError(
             f"{path}: cannot be read as a list of classes ({error!r}). Give a text file with a name a line, "
-            "or a JSON file with a list 'classes'."
+            "a JSON file with a list 'classes', or a YAML file with names by label in 'names'."
         ) from error
 
 

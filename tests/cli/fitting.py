@@ -7,7 +7,11 @@ from pcclip.cli import main
 
 STEPS = 12
 SPLITS = {"": "train", "validation_": "validation"}
-PROTOCOLS = ["pcclip.evaluation.zero_shot.ZeroShot", "pcclip.evaluation.difference.DifferenceClassification"]
+PROTOCOLS = [
+    "pcclip.evaluation.zero_shot.ZeroShot",
+    "pcclip.evaluation.difference.DifferenceClassification",
+    "pcclip.evaluation.embedding_geometry.EmbeddingGeometry",
+]
 
 
 def experiment(data: Path, base: Path, **trainer) -> dict:

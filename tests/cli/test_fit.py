@@ -1,7 +1,6 @@
 """The real command line on real files: prepare, fit, kill, resume, compare."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -133,14 +132,3 @@ def test_test_verb_evaluates_a_checkpoint_in_a_folder_of_its_own(place, whole):
     assert main(["test", *words, "--version=null"]) == 0
     tested = json.loads((place / "runs/small/test000/summary.json").read_text())
     assert tested["tuned"] == json.loads((whole / "summary.json").read_text())["tuned"]
-
-
-@pytest.mark.parametrize("config", sorted(Path("experiments").glob("*/*.yaml")), ids=str)
-def test_every_shipped_experiment_parses(config, capsys):
-    words = [f"--config={config}"]
-    if "\nmodel:" not in config.read_text():  # an overlay
-        words.insert(0, f"--config={config.with_name('differences.yaml')}")
-    with pytest.raises(SystemExit) as ended:
-        main(["fit", *words, "--seed_everything=1", "--print_config"])
-    assert ended.value.code == 0
-    assert "pcclip.training.DifferenceTraining" in capsys.readouterr().out

@@ -19,11 +19,12 @@ from pcclip.data.class_texts import ClassText, ClassTexts, read_class_texts, rea
 from pcclip.data.shards import ShardSetWriter
 from pcclip.data.sources.eurosat import COVERS
 from pcclip.errors import PcclipError
+from pcclip.evaluation.bootstrap import bootstrap
 from pcclip.evaluation.comparative import ComparativePrompting
 from pcclip.evaluation.gains import mcnemar, mean_statistics
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.questions import Question, Wording
-from pcclip.evaluation.statistics import Observations, bootstrap
+from pcclip.evaluation.statistics import Observations
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers
 

@@ -19,8 +19,9 @@ from planted import (
 )
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference import DifferenceClassification, sample_pairs
+from pcclip.evaluation.difference import DifferenceClassification
 from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.pair_draws import sample_pairs
 from pcclip.evaluation.protocol import Results, evaluate
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.zero_shot import ZeroShot

@@ -88,7 +88,7 @@ class Cub(ListedPictures, DescribedPictures):
                 folder / name,
                 self._captions_of(name),
                 _spoken(class_folder),
-                self._class_attributes[class_folder],
+                self.class_attributes[class_folder],
                 split,
                 f"picture {name!r}",
             )
@@ -147,7 +147,7 @@ class Cub(ListedPictures, DescribedPictures):
         return [name for _, name in _table(next((file for file in places if file.exists()), places[0]))]
 
     @cached_property
-    def _class_attributes(self) -> dict[str, dict[str, float | str]]:
+    def class_attributes(self) -> dict[str, dict[str, float | str]]:
         """By class name: in each group of attributes the strongest, where it is strong enough."""
         file, names = self._strengths_file, self._attribute_names
         rows = [line.split() for _, line in lines_of(file, _LAYOUT)]

@@ -15,7 +15,7 @@ from PIL import Image
 from pcclip.data.records import Picture, decode_picture, image_extension
 from pcclip.data.shards import ShardIndex, read_sidecar, resolve_shards, sidecar_path, write_sidecar
 from pcclip.errors import PcclipError
-from pcclip.evaluation.questions import Fields, Question, parse_question
+from pcclip.evaluation.questions import Fields, check_questions, parse_question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.statistics import Indices
 
@@ -53,7 +53,7 @@ class Prepared(SetSource):
         classes = fields.texts("classes", optional=True)
         prompts = Fields(fields.raw.get("prompts", {}), f"{path}: prompts")
         questions = tuple(parse_question(entry, split) for entry in fields.objects("questions"))
-        _check_questions(fields, questions)
+        check_questions(fields, questions)
         shards = tuple(ShardIndex.load(shard) for shard in resolve_shards(str(path.parent / splits[split])))
         keys, pictures, places = _read_pictures(shards)
         if not keys:
@@ -186,17 +186,3 @@ def _prompts(fields: Fields, name: str, optional: bool) -> tuple[str, ...]:
                 f"the prompt {prompt!r} should have one {{}}, for the class, and no other brace"
             )
     return prompts
-
-
-def _check_questions(fields: Fields, questions: Sequence[Question]) -> None:
-    twice = [name for name, n in Counter(question.attribute for question in questions).items() if n > 1]
-    if twice:
-        raise fields.error(f"two questions are about {twice[0]!r}; make it one with all wordings")
-    held_out: dict[str, bool] = {}
-    for question in questions:
-        for wording in question.wordings:
-            if held_out.setdefault(wording.id, wording.held_out) != wording.held_out:
-                raise fields.error(
-                    f"the wording {wording.id!r} is held out for one attribute and seen for another; "
-                    "an id stands for one wording in all questions"
-                )
