@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Transform = Callable[[Image.Image], Any]
 
+
 @dataclass(frozen=True)
 class LoadedLater:
     """A preprocessing that is looked up when the first picture needs it: its model may have to be loaded.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pcclip.model.towers import Towers
 
+
 @dataclass(frozen=True)
 class Fingerprints:
     """What decides a model's embeddings.

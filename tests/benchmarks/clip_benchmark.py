@@ -228,10 +228,11 @@ def run(
 
 def show(rows: list[Any], took: dict[str, list[Took]]) -> None:
     """Prints the figures and the median seconds."""
+    console = Console(width=110)
     figures = Table("metric", "pcclip", "CLIP_benchmark", "difference")
     for name, found, expected in rows:
         figures.add_row(name, f"{found:.6f}", f"{expected:.6f}", f"{found - expected:+.1e}")
-    Console().print(figures)
+    console.print(figures)
     if not took:
         return
     seconds = Table("EuroSAT, 27,000 photos", "wall s", "times faster", "CPU s", "times less")
@@ -242,7 +243,7 @@ def show(rows: list[Any], took: dict[str, list[Took]]) -> None:
             own, other = (median(getattr(one, clock) for one in some) for some in (each, against))
             cells += [f"{own:.1f}", f"{other / own:.1f}"]
         seconds.add_row(way, *cells)
-    Console().print(seconds)
+    console.print(seconds)
 
 
 if __name__ == "__main__":
