@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +94,12 @@ class FeatureCache:
         """Appends to a file of another name, going on where it ends, until it is complete."""
         partial = file.with_name(f".{file.name}.partial")
         done = _whole_rows(partial, len(data))
-        with partial.open("r+b" if done else "wb") as stream:
-            stream.seek(0, os.SEEK_END)
-            for rows in self._rows(data, encode, preprocess, first=done):
+        if not done:
+            partial.unlink(missing_ok=True)
+        batches = self._rows(data, encode, preprocess, first=done)
+        first = next(batches, None)  # before the file is made: the first picture may be unreadable
+        with partial.open("ab") as stream:
+            for rows in batches if first is None else itertools.chain([first], batches):
                 if not done:
                     stream.write(_header(len(data), rows.shape[1]))
                 stream.write(np.ascontiguousarray(rows, np.float32).data)
@@ -107,7 +111,7 @@ class FeatureCache:
 
     def _rows(
         self, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform, first: int
-    ) -> Iterable[Floats]:
+    ) -> Iterator[Floats]:
         with Progress(transient=True, disable=not self._progress) as progress:
             bar = progress.add_task(f"Embedding {data.evaluated}", total=len(data), completed=first)
             for rows in embed(
