@@ -8,9 +8,10 @@ SEEDS ?= 0
 EUROSAT_ROOT ?= data/downloads
 RUNS := runs
 VLLM_VENV ?= .venv-vllm
+CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -159,3 +160,18 @@ format: env  ## let ruff format the code
 bench: env  ## training step, loader and bank beside their baselines (BENCH_PICTURES=folder of JPEG files, else drawn ones)
 	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench $(if $(BENCH_PICTURES),--pictures $(BENCH_PICTURES))
 
+clip-benchmark-env: $(CLIP_BENCHMARK_VENV)/.stamp  ## make CLIP_benchmark's own environment, with an older NumPy over the packages of .venv
+
+# CLIP_benchmark 1.6.2 fails under NumPy 2.4; torch and open_clip are the same ones as ours.
+$(CLIP_BENCHMARK_VENV)/.stamp: $(VENV)/.stamp
+	$(PYTHON) -m venv $(CLIP_BENCHMARK_VENV)
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+	  $$($(CLIP_BENCHMARK_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz-pcclip.pth
+	$(CLIP_BENCHMARK_VENV)/bin/python -m pip install --quiet --no-deps clip-benchmark==1.6.2 numpy==1.26.4 \
+	  pandas==2.2.3 scipy==1.13.1 scikit-learn==1.5.2 pycocoevalcap==1.2 pycocotools==2.0.11
+	@touch $@
+
+bench-evaluation: clip-benchmark-env $(RUNS)/eurosat-pretrain/seed0/summary.json  ## evaluation beside CLIP_benchmark: figures and seconds (COCO_ROOT=folder with annotations/ and val2017/ for retrieval)
+	$(VENV)/bin/python -m tests.benchmarks.clip_benchmark --model local-dir:$(RUNS)/eurosat-pretrain/seed0/model \
+	  --eurosat_root $(EUROSAT_ROOT) $(if $(COCO_ROOT),--coco_root $(COCO_ROOT)) \
+	  --python $(CLIP_BENCHMARK_VENV)/bin/python --out $(RUNS)/bench/clip_benchmark

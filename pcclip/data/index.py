@@ -68,10 +68,10 @@ class ShardIndex:
         path = Path(path)
         stamp = _stamp(path)
         cached = sidecar_path(path, cache_dir, "index.npz")
-        arrays = _read_cache(cached, stamp)
+        arrays = read_sidecar(cached, stamp)
         if arrays is None:
             arrays = _build(path, scan_tar(path))
-            _write_cache(cached, stamp, arrays)
+            write_sidecar(cached, stamp, arrays)
         return cls(path, stamp, arrays)
 
     def __len__(self) -> int:
@@ -232,7 +232,8 @@ def _stamp(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def _read_cache(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
+def read_sidecar(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
+    """The arrays that `write_sidecar` kept for a shard as it is now; None where there are none."""
     try:
         # One read, so that a writer that replaces the file meanwhile cannot mix two versions.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
@@ -243,7 +244,8 @@ def _read_cache(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
         return None  # absent or damaged: it is made again
 
 
-def _write_cache(path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def write_sidecar(path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Keeps arrays that were derived from a shard; in a folder that cannot be written to, it does not."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **(arrays | {"valid": np.array([_VERSION, *stamp], np.int64)}))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcclip.data.index import CACHE_FOLDER, ShardIndex, sidecar_path
+from pcclip.data.index import CACHE_FOLDER, ShardIndex, read_sidecar, sidecar_path, write_sidecar
 from pcclip.data.records import ShardError
 from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet, resolve_shards
 from pcclip.data.writer import ShardSetWriter
@@ -15,6 +15,8 @@ __all__ = [
     "ShardIndex",
     "ShardSet",
     "ShardSetWriter",
+    "read_sidecar",
     "resolve_shards",
     "sidecar_path",
+    "write_sidecar",
 ]

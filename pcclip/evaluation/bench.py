@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
-from pcclip.evaluation.encoders import CachedEncoders, Encoders
 from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.models import Model
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject, evaluate
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.sources.prepared import Prepared
@@ -42,26 +37,6 @@ class Evaluation:
         return Prepared(self.data, allow_empty_classes=True)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model as the bench sees it, in one state of its weights.
-
-    Attributes:
-        encoders: Its two functions.
-        preprocess: RGB picture to pixels (3, H, W).
-        image_fingerprint: Of the image tower's weights and preprocessing.
-    """
-
-    encoders: CachedEncoders
-    preprocess: Callable[[Image.Image], Tensor]
-    image_fingerprint: str
-
-    @classmethod
-    def of(cls, towers: Any, encoders: Encoders) -> Model:
-        """The model of `towers` (`pcclip.model.towers.Towers`) with their weights as they are now."""
-        return cls(CachedEncoders(encoders), towers.preprocess, towers.image_fingerprint())
-
-
 class Bench:
     """Evaluation sets by source and split, and models on them.
 
@@ -71,7 +46,7 @@ class Bench:
 
     def __init__(self, cache: FeatureCache) -> None:
         self._cache = cache
-        self._sets: dict[tuple[str, str], EvaluationSet] = {}
+        self._sets: dict[str, dict[str, EvaluationSet]] = {}
 
     def data(self, source: SetSource, split: str) -> EvaluationSet:
         """The split of the set, read once.
@@ -79,10 +54,17 @@ class Bench:
         Raises:
             PcclipError: As `SetSource.load`.
         """
-        place = (f"{type(source).__qualname__}{vars(source)!r}", split)
-        if place not in self._sets:
-            self._sets[place] = source.load(split)
-        return self._sets[place]
+        splits = self._splits(source)
+        if split not in splits:
+            splits[split] = source.load(split)
+        return splits[split]
+
+    def read(self, source: SetSource) -> dict[str, EvaluationSet]:
+        """The splits of a set that were read so far, by name."""
+        return dict(self._splits(source))
+
+    def _splits(self, source: SetSource) -> dict[str, EvaluationSet]:
+        return self._sets.setdefault(f"{type(source).__qualname__}{vars(source)!r}", {})
 
     def subject(self, source: SetSource, split: str, model: Model, base: Model | None = None) -> Subject:
         """A model on a split.

@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 from pcclip.evaluation.statistics import (
     RESAMPLES,
@@ -204,7 +204,9 @@ def _wilson(mean: Statistic, level: float) -> tuple[float, float]:
     """Wilson's interval, for as many trials as would have the mean's standard error."""
     if mean.error == 0:
         return mean.value, mean.value
-    share = stats.t.ppf((1 + level) / 2, mean.freedom) ** 2 * mean.error**2 / (mean.value * (1 - mean.value))
+    share = (
+        special.stdtrit(mean.freedom, (1 + level) / 2) ** 2 * mean.error**2 / (mean.value * (1 - mean.value))
+    )
     centre = (mean.value + share / 2) / (1 + share)
     reach = math.sqrt(share * mean.value * (1 - mean.value) + share**2 / 4) / (1 + share)
     return centre - reach, centre + reach

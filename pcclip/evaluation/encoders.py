@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.statistics import Floats
+from pcclip.evaluation.text_cache import TextCache
 
-ImageEncoder = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:  # torch takes seconds to import, and cached embeddings do not need it
+    import torch
+    from torch import Tensor
+
+ImageEncoder: TypeAlias = "Callable[[Tensor], Tensor]"
 """Preprocessed pixels (B, 3, H, W) -> unit rows (B, D), float32 on the CPU."""
 
-TextEncoder = Callable[[list[str]], Tensor]
+TextEncoder: TypeAlias = "Callable[[list[str]], Tensor]"
 """Texts -> unit rows (M, D), float32 on the CPU."""
 
 
@@ -58,7 +60,7 @@ class TowerEncoders:
 
     def __init__(self, towers: TowersLike, device: torch.device | str = "cpu") -> None:
         self._towers = towers
-        self._device = torch.device(device)
+        self._device = device
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """An `ImageEncoder`."""
@@ -79,11 +81,13 @@ class CachedEncoders:
     Args:
         encoders: The model.
         batch_size: Texts per call.
+        kept: Embeddings of earlier runs, where new ones are added; None where the text tower trains.
     """
 
-    def __init__(self, encoders: Encoders, batch_size: int = 256) -> None:
+    def __init__(self, encoders: Encoders, batch_size: int = 256, kept: TextCache | None = None) -> None:
         self._encoders = encoders
         self._batch_size = batch_size
+        self._kept = kept
         self._rows: dict[str, Floats] = {}
 
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -92,7 +96,14 @@ class CachedEncoders:
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """A `TextEncoder`."""
-        return torch.from_numpy(self.texts(texts))
+        from torch import from_numpy
+
+        return from_numpy(self.texts(texts))
+
+    def keep(self) -> None:
+        """Writes new embeddings of texts to where those of earlier runs are kept, if anywhere."""
+        if self._kept is not None:
+            self._kept.save()
 
     def texts(self, texts: Sequence[str]) -> Floats:
         """Unit embeddings (len(texts), D) of the texts, in their order.
@@ -100,8 +111,12 @@ class CachedEncoders:
         Raises:
             PcclipError: An embedding is not finite, or the encoder returns the wrong number of rows.
         """
+        unknown = set(texts) - self._rows.keys()
+        if self._kept is not None and unknown:
+            self._rows.update(self._kept.find(unknown))
+            unknown -= self._rows.keys()
         # Texts of like length share a batch: a tower that trims to the longest text wastes little.
-        missing = sorted(set(texts) - self._rows.keys(), key=lambda text: (len(text), text))
+        missing = sorted(unknown, key=lambda text: (len(text), text))
         for start in range(0, len(missing), self._batch_size):
             batch = missing[start : start + self._batch_size]
             rows = self._encoders.encode_texts(batch).detach().float().cpu().numpy()
@@ -114,6 +129,8 @@ class CachedEncoders:
                     "the model has diverged. Evaluate an earlier checkpoint, or lower the learning rate."
                 )
             self._rows.update(zip(batch, rows, strict=True))
+            if self._kept is not None:
+                self._kept.add(batch, rows)
         return np.stack([self._rows[text] for text in texts])
 
 
@@ -124,11 +141,16 @@ def unit(vectors: Floats) -> Floats:
 
 
 def _unit_rows(embeddings: Tensor) -> Tensor:
+    from torch.nn.functional import normalize
+
     return normalize(embeddings.float(), dim=-1).cpu()
 
 
 @contextmanager
 def _evaluating(towers: Any) -> Iterator[None]:
+    import torch
+    from torch import nn
+
     modes = {module: module.training for module in towers.modules()} if isinstance(towers, nn.Module) else {}
     if modes:
         towers.eval()

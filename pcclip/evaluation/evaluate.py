@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
-from pcclip.evaluation.bench import Bench, Evaluation, Model
-from pcclip.evaluation.encoders import TowerEncoders
+from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.locks import only_one
 from pcclip.evaluation.measured import RESULTS, Measured
-from pcclip.model.towers import load_towers
+from pcclip.evaluation.models import Model, NamedModel
+from pcclip.evaluation.named import Named
+from pcclip.evaluation.record import FILE, check_record, read_record, record
 
 STAGES = {"tuned": "model", "interpolated": "interpolated"}
 """What a run is measured at, and the folder of its weights there."""
-
-
-@dataclass
-class Named:
-    """A model to evaluate.
-
-    Attributes:
-        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's small configs.
-        pretrained: open_clip's pretrained tag or a checkpoint file; null for folders and hubs.
-        label: what its results are called; from the name if null.
-    """
-
-    name: str
-    pretrained: str | None = None
-    label: str | None = None
-
-    def title(self) -> str:
-        """The label, fit for a folder's name."""
-        return self.label or "-".join(filter(None, (self.name, self.pretrained))).replace("/", "-")
 
 
 def evaluate(
@@ -50,13 +33,14 @@ def evaluate(
     out: str = "runs/evaluations",
     cache_dir: str | None = "data/cache",
     device: str = "auto",
-    batch_size: int = 128,
+    batch_size: int = 64,
     again: bool = False,
 ) -> None:
     """Evaluates finished runs (base, tuned and interpolated weights) and models from anywhere.
 
     A run's results go into its own folder, RUN/results/SUITE/STAGE/SET.npz; a model's into
-    OUT/SUITE/LABEL/base. `pcclip compare` reads both. What is there already is not measured again.
+    OUT/SUITE/LABEL/base. `pcclip compare` reads both. What is there already is not measured again, so a
+    stopped evaluation goes on; but results of other settings, data or weights are refused.
 
     Args:
         evaluations: Sets and their protocols.
@@ -64,34 +48,70 @@ def evaluate(
         runs: Run folders (RUNS/EXPERIMENT/VERSION) or experiment folders (all their finished runs).
         models: Models that no run has made.
         out: Where the results of models go.
-        cache_dir: Where image embeddings are kept; null keeps them in memory only.
+        cache_dir: Where embeddings are kept; null keeps them in memory only.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
         batch_size: Pictures per call of the image tower.
         again: Measure what is there already once more.
 
     Raises:
-        PcclipError: Nothing to evaluate, no such run, or what a source, model or protocol raises.
+        PcclipError: Nothing to evaluate, no such run, results of another measurement, or what a source,
+            model or protocol raises.
     """
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    bench = Bench(FeatureCache(None if cache_dir is None else Path(cache_dir), batch_size))
+    cache = None if cache_dir is None else Path(cache_dir)
     targets = [run_target(folder, suite) for name in runs or [] for folder in _run_folders(Path(name))]
     targets += [Target(one.title(), Path(out) / suite / one.title(), {"base": one}) for one in models or []]
     if not targets:
         raise PcclipError("nothing to evaluate: name --runs RUN ..., or models in the configuration")
+    work = _Work(evaluations, Bench(FeatureCache(cache, batch_size)), device, cache)
+    if not again:
+        for target in targets:  # before anything is measured
+            work.check(target, work.models(target))
     for target in targets:
-        loaded: dict[str, Model] = {}
-        for stage, named in target.stages.items():
-            if again or not (target.folder / stage).is_dir():
-                for needed in ("base", stage):
-                    if needed not in loaded:
-                        loaded[needed] = _load(target.stages[needed], place)
-                base = None if stage == "base" else loaded["base"]
-                measured = Measured()
-                for one in evaluations:
-                    measured.add(bench.measure(one, one.split, loaded[stage], base))
-                measured.save(target.folder / stage)
-            _print(f"{target.title}: {stage} ({named.title()})", Measured.load(target.folder / stage))
-        _write_summary(target)
+        with only_one(target.folder / ".lock", f"evaluating {target.title}"):
+            work.measure(target, again)
+            _report(target)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for all targets."""
+
+    evaluations: list[Evaluation]
+    bench: Bench
+    device: str
+    cache: Path | None
+
+    def models(self, target: Target) -> dict[str, NamedModel]:
+        return {stage: NamedModel(named, self.device, self.cache) for stage, named in target.stages.items()}
+
+    def check(self, target: Target, models: Mapping[str, NamedModel]) -> None:
+        """Refuses results that are there already but are of another measurement."""
+        for stage, model in models.items():
+            if (folder := target.folder / stage).is_dir():
+                base = None if stage == "base" else models["base"].fingerprints
+                check_record(folder, self.evaluations, self.bench, model.fingerprints, base)
+
+    def measure(self, target: Target, again: bool) -> None:
+        """Measures the stages that have no results yet."""
+        models = self.models(target)
+        if not again:
+            self.check(target, models)
+        ready: dict[str, Model] = {}
+        for stage, model in models.items():
+            if not again and (target.folder / stage).is_dir():
+                continue
+            for needed in ("base", stage):
+                if needed not in ready:
+                    ready[needed] = models[needed].model()
+            base = None if stage == "base" else ready["base"]
+            measured = Measured()
+            for one in self.evaluations:
+                measured.add(self.bench.measure(one, one.split, ready[stage], base))
+                for each in ready.values():
+                    each.encoders.keep()
+            before = None if stage == "base" else models["base"].fingerprints
+            note = record(self.evaluations, self.bench, model.fingerprints, before)
+            measured.save(target.folder / stage, {FILE: json.dumps(note, indent=1).encode()})
 
 
 @dataclass(frozen=True)
@@ -144,29 +164,40 @@ def _run_folders(folder: Path) -> list[Path]:
     return found
 
 
-def _load(named: Named, device: torch.device) -> Model:
-    towers = load_towers(named.name, named.pretrained).to(device)
-    return Model.of(towers, TowerEncoders(towers, device))
+def _report(target: Target) -> None:
+    """Prints every metric of every stage; writes them, and the change against the base, with intervals."""
+    file = target.folder / "estimates.json"
+    of = {stage: read_record(target.folder / stage)["id"] for stage in target.stages}
+    try:
+        estimates = json.loads(file.read_bytes())
+        known = estimates["of"] == of
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        estimates = _estimates(target, of)
+        write_atomically(file, json.dumps(estimates, indent=1).encode())
+    for stage, named in target.stages.items():
+        _print(f"{target.title}: {stage} ({named.title()})", estimates[stage])
 
 
-def _write_summary(target: Target) -> None:
-    """Every metric of every stage, and the change against the base, with intervals."""
+def _estimates(target: Target, of: dict[str, str]) -> dict[str, Any]:
     stages = {stage: Measured.load(target.folder / stage) for stage in target.stages}
-    record: dict[str, Any] = {stage: measured.estimates() for stage, measured in stages.items()}
+    found: dict[str, Any] = {"of": of}
+    found |= {stage: measured.estimates() for stage, measured in stages.items()}
     for stage, measured in stages.items():
         if stage != "base":
-            record[f"{stage}_delta"] = measured.minus(stages["base"]).estimates()
-    record["notes"] = {
+            found[f"{stage}_delta"] = measured.minus(stages["base"]).estimates()
+    found["notes"] = {
         stage: {name: results.notes for name, results in measured.items() if results.notes}
         for stage, measured in stages.items()
     }
-    write_atomically(target.folder / "estimates.json", json.dumps(record, indent=1).encode())
+    return found
 
 
-def _print(title: str, measured: Measured) -> None:
+def _print(title: str, estimates: Mapping[str, Mapping[str, Any]]) -> None:
     console = Console() if Console().is_terminal else Console(width=160)  # files take whole rows
     table = Table("metric", "value", "95 % interval", "n", title=title, title_justify="left")
-    for name, found in measured.estimates().items():
+    for name, found in estimates.items():
         if "-wording-" not in name:  # they are many, and in estimates.json
             interval = f"[{found['low']:.4f}, {found['high']:.4f}]"
             table.add_row(name, f"{found['value']:.4f}", interval, f"{found['n']:,}")

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import os
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
-from rich.progress import track
-from torch import Tensor
+from rich.progress import Progress
 
+from pcclip.data.files import sync_folder
 from pcclip.errors import PcclipError
+from pcclip.evaluation.embedding import Transform, embed
 from pcclip.evaluation.encoders import ImageEncoder
+from pcclip.evaluation.locks import only_one
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
-
-_AHEAD = 2  # batches decoded while one is encoded
 
 
 class FeatureCache:
     """Embeddings by image tower and set: in memory, and on disk where there is a folder.
 
-    Memory holds each set's embeddings by the latest two towers only: a model and its base.
+    A process that is stopped while it embeds leaves what it has; the next one goes on from there. Of several
+    processes that want the same embeddings, one makes them. Memory holds each set's embeddings by the latest
+    two towers only: a model and its base.
 
     Args:
         folder: Where `.npy` files are kept, memory-mapped when read; None keeps nothing on disk, which is
             right where the image tower trains and changes at every evaluation.
         batch_size: Pictures per call of the image tower.
-        workers: Threads that decode pictures.
+        workers: Threads that decode pictures; as many as there are processors, at most 8, if None.
         progress: Show a progress bar while embedding.
     """
 
     def __init__(
-        self, folder: Path | None = None, batch_size: int = 128, workers: int = 2, progress: bool = True
+        self,
+        folder: Path | None = None,
+        batch_size: int = 64,
+        workers: int | None = None,
+        progress: bool = True,
     ) -> None:
         self._folder = folder
         self._batch_size = batch_size
-        self._workers = workers
+        self._workers = workers or min(8, len(os.sched_getaffinity(0)))
         self._progress = progress
         self._latest: dict[str, dict[str, Floats]] = {}
 
@@ -50,7 +53,7 @@ class FeatureCache:
         self,
         evaluation_set: EvaluationSet,
         encode_images: ImageEncoder,
-        preprocess: Callable[[Image.Image], Tensor],
+        preprocess: Transform,
         image_fingerprint: str,
     ) -> Floats:
         """The set's embeddings by the tower: (N, D) float32 unit rows, in the set's order.
@@ -63,7 +66,8 @@ class FeatureCache:
 
         Raises:
             ShardError: A picture cannot be decoded.
-            PcclipError: An embedding is not finite, or the cached file is damaged.
+            PcclipError: An embedding is not finite, the cached file is damaged, or the folder cannot be
+                written to.
         """
         pictures = evaluation_set.fingerprint()
         identity = hashlib.sha256(f"{image_fingerprint} {pictures}".encode()).hexdigest()[:32]
@@ -71,80 +75,78 @@ class FeatureCache:
         if identity in latest:
             latest[identity] = latest.pop(identity)  # now the newest
             return latest[identity]
-        file = self._folder / f"features-{identity}.npy" if self._folder is not None else None
-        if file is None or not file.is_file():
-            features = self._embed(evaluation_set, encode_images, preprocess)
-            if file is not None:
-                _write(file, features)
+        if self._folder is None:
+            rows = self._rows(evaluation_set, encode_images, preprocess, first=0)
+            features = np.concatenate(list(rows))
         else:
+            file = self._folder / f"features-{identity}.npy"
+            if not file.is_file():
+                with only_one(file.with_name(f".{file.name}.lock"), f"embedding {evaluation_set.evaluated}"):
+                    if not file.is_file():
+                        self._make(file, evaluation_set, encode_images, preprocess)
             features = _read(file, len(evaluation_set))
         latest[identity] = features
         if len(latest) > 2:
             del latest[next(iter(latest))]
         return features
 
-    def _embed(
-        self,
-        evaluation_set: EvaluationSet,
-        encode_images: ImageEncoder,
-        preprocess: Callable[[Image.Image], Tensor],
-    ) -> Floats:
-        features: Floats | None = None
-        starts = range(0, len(evaluation_set), self._batch_size)
-        batches = track(
-            self._pixels(evaluation_set, preprocess, starts),
-            f"Embedding {evaluation_set.name}/{evaluation_set.split}",
-            total=len(starts),
-            disable=not self._progress,
-            transient=True,
-        )
-        for start, pixels in zip(starts, batches, strict=True):
-            rows = encode_images(pixels).detach().float().cpu().numpy()
-            if not np.isfinite(rows).all():
-                bad = start + int(np.argmin(np.isfinite(rows).all(axis=1)))
-                raise PcclipError(
-                    f"the image tower's embedding of picture {evaluation_set.keys[bad]!r} of "
-                    f"{evaluation_set.path} is not finite. Check the image tower's weights."
-                )
-            if features is None:
-                features = np.empty((len(evaluation_set), rows.shape[1]), np.float32)
-            features[start : start + len(rows)] = rows
-        assert features is not None  # a set has at least one picture
-        return features
-
-    def _pixels(
-        self, evaluation_set: EvaluationSet, preprocess: Callable[[Image.Image], Tensor], starts: range
-    ) -> Iterator[Tensor]:
-        """Batches of pixels, decoded ahead by threads (decoding and resizing let go of the lock)."""
-
-        def load(index: int) -> Tensor:
-            return preprocess(evaluation_set.image(index))
-
-        pool = ThreadPoolExecutor(self._workers)
-        waiting: deque[list[Future[Tensor]]] = deque()
-        try:
-            for start in starts:
-                stop = min(start + self._batch_size, len(evaluation_set))
-                waiting.append([pool.submit(load, index) for index in range(start, stop)])
-                if len(waiting) > _AHEAD:
-                    yield torch.stack([pixels.result() for pixels in waiting.popleft()])
-            while waiting:
-                yield torch.stack([pixels.result() for pixels in waiting.popleft()])
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _write(file: Path, features: Floats) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            np.save(stream, features, allow_pickle=False)
-            stream.flush()
+    def _make(self, file: Path, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform) -> None:
+        """Appends to a file of another name, going on where it ends, until it is complete."""
+        partial = file.with_name(f".{file.name}.partial")
+        done = _whole_rows(partial, len(data))
+        if not done:
+            partial.unlink(missing_ok=True)
+        batches = self._rows(data, encode, preprocess, first=done)
+        first = next(batches, None)  # before the file is made: the first picture may be unreadable
+        with partial.open("ab") as stream:
+            for rows in batches if first is None else itertools.chain([first], batches):
+                if not done:
+                    stream.write(_header(len(data), rows.shape[1]))
+                stream.write(np.ascontiguousarray(rows, np.float32).data)
+                stream.flush()
+                done += len(rows)
             os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.replace(partial, file)
+        sync_folder(file.parent)
+
+    def _rows(
+        self, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform, first: int
+    ) -> Iterator[Floats]:
+        with Progress(transient=True, disable=not self._progress) as progress:
+            bar = progress.add_task(f"Embedding {data.evaluated}", total=len(data), completed=first)
+            for rows in embed(
+                data, encode, preprocess, batch_size=self._batch_size, workers=self._workers, first=first
+            ):
+                yield rows
+                progress.advance(bar, len(rows))
+
+
+def _header(pictures: int, length: int) -> bytes:
+    stream = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (pictures, length)}
+    np.lib.format.write_array_header_1_0(stream, shape)
+    return stream.getvalue()
+
+
+def _whole_rows(partial: Path, pictures: int) -> int:
+    """Rows that a stopped process has left, the file being cut off behind them; 0 where none can be used."""
+    try:
+        with partial.open("r+b") as stream:
+            np.lib.format.read_magic(stream)
+            (number, length), _, _ = np.lib.format.read_array_header_1_0(stream)
+            start = stream.tell()
+            content = np.frombuffer(stream.read(), np.uint8)
+            count = min(len(content) // (4 * length), pictures)
+            rows = content[: 4 * length * count].view(np.float32).reshape(count, length)
+            # After a power cut the end of a file may be zeros that nobody wrote.
+            good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+            count = count if good.all() else int(np.argmin(good))
+            if number != pictures:
+                return 0
+            stream.truncate(start + 4 * length * count)
+            return count
+    except (OSError, ValueError, TypeError):
+        return 0  # absent or damaged: begun anew
 
 
 def _read(file: Path, pictures: int) -> Floats:

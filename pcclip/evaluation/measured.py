@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,15 @@ class Measured(dict[str, Results]):
         }
         return ", ".join(f"{n} {100 * v:.1f}" for n, v in shown.items())
 
-    def save(self, folder: Path) -> None:
-        """Write one file per set; the folder appears whole."""
+    def save(self, folder: Path, beside: Mapping[str, bytes] | None = None) -> None:
+        """Write one file per set, and others beside them by name; the folder appears whole."""
         partial = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, results in self.items():
             results.save(partial / f"{name}.npz")
+        for name, content in (beside or {}).items():
+            (partial / name).write_bytes(content)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its summary
         os.replace(partial, folder)
 

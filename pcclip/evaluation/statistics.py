@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ class Statistic:
         if not np.isfinite(self.replicates).any():
             return Estimate(self.value, float("nan"), float("nan"), self.n)
         tails = (1 - level) / 2, (1 + level) / 2
-        widen = stats.t.ppf(tails[1], self.freedom) / stats.norm.ppf(tails[1])
+        widen = special.stdtrit(self.freedom, tails[1]) / special.ndtri(tails[1])
         widen *= math.sqrt((self.freedom + 1) / self.freedom)
         low, high = self.value + widen * (np.nanquantile(self.replicates, tails) - self.value)
         return Estimate(self.value, float(low), float(high), self.n)
@@ -112,7 +112,7 @@ class Statistic:
             return 1.0
         if self.error == 0:  # all replicates alike (a median): no less than they can resolve
             return 2 / (len(self.replicates) + 1)
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
 
     def minus(self, base: Statistic) -> Statistic:
         """The change from `base` to this."""
@@ -165,5 +165,5 @@ def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
     array = np.asarray(values, np.float64)
     if len(array) == 1:
         return Estimate(float(array[0]), float("nan"), float("nan"), 1)
-    reach = stats.t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    reach = special.stdtrit(len(array) - 1, (1 + level) / 2) * array.std(ddof=1) / np.sqrt(len(array))
     return Estimate(float(array.mean()), float(array.mean() - reach), float(array.mean() + reach), len(array))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pcclip.data.records import Picture, decode_picture
-from pcclip.data.shards import ShardIndex, resolve_shards
+from pcclip.data.records import Picture, decode_picture, image_extension
+from pcclip.data.shards import ShardIndex, read_sidecar, resolve_shards, sidecar_path, write_sidecar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.questions import Fields, check_questions, parse_question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
@@ -63,7 +63,7 @@ class Prepared(SetSource):
             split=split,
             path=path,
             keys=tuple(keys),
-            pictures=_ShardPictures(shards, tuple(keys), tuple(places), _digest(pictures)),
+            pictures=_ShardPictures(shards, tuple(keys), tuple(places), _digest(shards)),
             classes=classes,
             labels=_labels(pictures, classes, fields, split, self.allow_empty_classes),
             prompts=_prompts(prompts, "seen", optional=not classes),
@@ -90,11 +90,24 @@ class _ShardPictures:
         return self.digest
 
 
-def _digest(pictures: Sequence[Picture]) -> str:
+def _digest(shards: Sequence[ShardIndex]) -> str:
+    """Of every encoded picture in order; those of a shard that has not changed are kept beside it."""
     digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update(hashlib.sha256(picture.image).digest())
+    for shard in shards:
+        kept = sidecar_path(shard.path, None, "pictures.npz")
+        arrays = read_sidecar(kept, shard.stamp)
+        if arrays is None:
+            rows = [hashlib.sha256(_encoded(shard, record)).digest() for record in range(len(shard))]
+            arrays = {"sha256": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), 32)}
+            write_sidecar(kept, shard.stamp, arrays)
+        digest.update(arrays["sha256"].tobytes())
     return digest.hexdigest()
+
+
+def _encoded(shard: ShardIndex, record: int) -> bytes:
+    extension = image_extension(shard.extensions(record))
+    assert extension is not None  # `_read_pictures` has refused records without a picture
+    return shard.read(record, extension)
 
 
 def _read(path: Path) -> Fields:
@@ -122,7 +135,7 @@ def _read_pictures(
     places: list[tuple[int, int, str]] = []
     for number, shard in enumerate(shards):
         for record, key in enumerate(shard.keys):
-            picture = Picture.parse(key, shard.read_record(record), shard.path)
+            picture = Picture.parse(key, _described(shard, record), shard.path)
             keys.append(key)
             pictures.append(picture)
             places.append((number, record, picture.extension))
@@ -130,6 +143,12 @@ def _read_pictures(
         twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise PcclipError(f"{shards[0].path.parent}: two pictures have the key {twice!r}; give each its own")
     return keys, pictures, places
+
+
+def _described(shard: ShardIndex, record: int) -> dict[str, bytes]:
+    """A record without the bytes of its picture: what is said about it."""
+    extensions = shard.extensions(record)
+    return {name: shard.read(record, name) if name in ("txt", "json") else b"" for name in extensions}
 
 
 def _labels(
