@@ -19,11 +19,11 @@ from torch import Tensor
 
 from pcclip.callbacks.summary import Summary
 from pcclip.evaluation.bench import Bench, Evaluation
-from pcclip.evaluation.encoders import TowerEncoders
-from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.encoding.encoders import TowerEncoders
+from pcclip.evaluation.encoding.features import FeatureCache
+from pcclip.evaluation.encoding.models import Model
 from pcclip.evaluation.interpolation import choose_alpha, curve_point, plot_curve
 from pcclip.evaluation.measured import FIT, RESULTS, Measured
-from pcclip.evaluation.models import Model
 from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
 from pcclip.runs import point_latest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pcclip.evaluation.features import FeatureCache
-from pcclip.evaluation.models import Model
+from pcclip.evaluation.encoding.features import FeatureCache
+from pcclip.evaluation.encoding.models import Model
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject, evaluate
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.sources.prepared import Prepared

@@ -14,11 +14,11 @@ from rich.table import Table
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
-from pcclip.evaluation.features import FeatureCache
-from pcclip.evaluation.locks import only_one
+from pcclip.evaluation.encoding.features import FeatureCache
+from pcclip.evaluation.encoding.locks import only_one
+from pcclip.evaluation.encoding.models import Model, NamedModel
+from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.measured import RESULTS, Measured
-from pcclip.evaluation.models import Model, NamedModel
-from pcclip.evaluation.named import Named
 from pcclip.evaluation.record import FILE, check_record, read_record, record
 
 STAGES = {"tuned": "model", "interpolated": "interpolated"}

@@ -15,7 +15,7 @@ import numpy as np
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bootstrap import bootstrap, bootstrap_means
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import (
     RESAMPLES,

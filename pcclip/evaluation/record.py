@@ -16,7 +16,7 @@ import numpy as np
 from pcclip import __version__
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
-from pcclip.evaluation.models import Fingerprints
+from pcclip.evaluation.encoding.models import Fingerprints
 from pcclip.evaluation.sets import EvaluationSet
 
 FILE = "record.json"

@@ -137,9 +137,9 @@ def eurosat(theirs: Theirs, ours: Ours, root: Path, repeats: int) -> tuple[list[
         took.setdefault("CLIP_benchmark", []).append(seconds)
         for way, embeddings in {"pcclip, first": True, "pcclip, embeddings kept": False}.items():
             ours.forget(embeddings)
-            found, seconds = ours.run("eurosat", data, "pcclip.evaluation.zero_shot.ZeroShot")
+            found, seconds = ours.run("eurosat", data, "pcclip.evaluation.protocols.zero_shot.ZeroShot")
             took.setdefault(way, []).append(seconds)
-        _, seconds = ours.run("eurosat", data, "pcclip.evaluation.zero_shot.ZeroShot")
+        _, seconds = ours.run("eurosat", data, "pcclip.evaluation.protocols.zero_shot.ZeroShot")
         took.setdefault("pcclip, results kept", []).append(seconds)
     return [(ours, found[ours], expected[theirs]) for ours, theirs in SCORES.items()], took
 
@@ -162,7 +162,7 @@ def coco(theirs: Theirs, ours: Ours, folder: Path) -> list[Any]:
         "class_path": "pcclip.evaluation.sources.captions.COCO",
         "init_args": {"captions": str(root / "captions.json"), "images": str(images)},
     }
-    found, _ = ours.run("coco", data, "pcclip.evaluation.retrieval.Retrieval")
+    found, _ = ours.run("coco", data, "pcclip.evaluation.protocols.retrieval.Retrieval")
     return [(ours, found[ours], expected[theirs]) for ours, theirs in RECALLS.items()]
 
 

@@ -8,9 +8,9 @@ from pcclip.cli import main
 STEPS = 12
 SPLITS = {"": "train", "validation_": "validation"}
 PROTOCOLS = [
-    "pcclip.evaluation.zero_shot.ZeroShot",
-    "pcclip.evaluation.difference.DifferenceClassification",
-    "pcclip.evaluation.embedding_geometry.EmbeddingGeometry",
+    "pcclip.evaluation.protocols.zero_shot.ZeroShot",
+    "pcclip.evaluation.protocols.difference.DifferenceClassification",
+    "pcclip.evaluation.protocols.embedding_geometry.EmbeddingGeometry",
 ]
 
 

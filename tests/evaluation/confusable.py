@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import Subject
 from pcclip.evaluation.sets import EvaluationSet
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pcclip.data.records import Picture
 from pcclip.data.shards import ShardSetWriter
-from pcclip.evaluation.encoders import CachedEncoders, Encoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders, Encoders
 from pcclip.evaluation.protocol import Subject
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.sources.prepared import Prepared

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from planted import load_prepared
 
-from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.encoding.features import FeatureCache
 
 
 def slow_features(folder: Path, cache: Path, seconds: float) -> tuple[np.ndarray, int]:

@@ -18,10 +18,10 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch import Tensor
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
-from pcclip.evaluation.embedding import split_transform
-from pcclip.evaluation.retrieval import Retrieval
+from pcclip.evaluation.encoding.embedding import split_transform
+from pcclip.evaluation.protocols.retrieval import Retrieval
+from pcclip.evaluation.protocols.zero_shot import ZeroShot
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.zero_shot import ZeroShot
 
 PYTHON = Path(
     os.environ.get(

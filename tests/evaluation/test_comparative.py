@@ -20,9 +20,9 @@ from pcclip.data.shards import ShardSetWriter
 from pcclip.data.sources.eurosat import COVERS
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bootstrap import bootstrap
-from pcclip.evaluation.comparative import ComparativePrompting
-from pcclip.evaluation.gains import mcnemar, mean_statistics
 from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.protocols.comparative import ComparativePrompting
+from pcclip.evaluation.protocols.gains import mcnemar, mean_statistics
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.statistics import Observations
 from pcclip.model.checkpoint import save_folder
@@ -275,8 +275,8 @@ def test_variants_side_by_side_by_the_command(tmp_path: Path, capsys: pytest.Cap
     model = save_folder(load_towers("pcclip-tiny", random_init=True), tmp_path / "model")
     described = [ClassText(colour, None, (f"it looks {colour}", "bright")) for colour in COLOURS]
     ClassTexts("class texts", described, {}).write(tmp_path / "texts.json")
-    zero_shot = "pcclip.evaluation.zero_shot.ZeroShot"
-    prompting = "pcclip.evaluation.comparative.ComparativePrompting"
+    zero_shot = "pcclip.evaluation.protocols.zero_shot.ZeroShot"
+    prompting = "pcclip.evaluation.protocols.comparative.ComparativePrompting"
     protocols = [
         {"class_path": zero_shot},
         {"class_path": zero_shot, "init_args": {"ensemble": False}},

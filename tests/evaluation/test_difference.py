@@ -19,12 +19,12 @@ from planted import (
 )
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference import DifferenceClassification
-from pcclip.evaluation.encoders import CachedEncoders
-from pcclip.evaluation.pair_draws import sample_pairs
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import Results, evaluate
+from pcclip.evaluation.protocols.difference import DifferenceClassification
+from pcclip.evaluation.protocols.pair_draws import sample_pairs
+from pcclip.evaluation.protocols.zero_shot import ZeroShot
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.zero_shot import ZeroShot
 
 SCORES = ("sign", "two_alternative", "text_difference", "absolute")
 

@@ -23,11 +23,11 @@ from planted import (
 )
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.all_pairs import ordered_wins, pseudo_values
 from pcclip.evaluation.bootstrap import bootstrap
-from pcclip.evaluation.difference import DifferenceClassification, PublishedDifference
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.protocols.all_pairs import ordered_wins, pseudo_values
+from pcclip.evaluation.protocols.difference import DifferenceClassification, PublishedDifference
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Observations
 

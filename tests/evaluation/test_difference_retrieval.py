@@ -21,10 +21,10 @@ from pcclip.cli import main
 from pcclip.data.records import Triple
 from pcclip.data.shards import ShardSetWriter
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference_retrieval import DifferenceRetrieval
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.measured import Measured
 from pcclip.evaluation.protocol import Results, Subject
+from pcclip.evaluation.protocols.difference_retrieval import DifferenceRetrieval
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers

@@ -16,8 +16,8 @@ from torch import Tensor
 from pcclip.data.records import Triple
 from pcclip.data.shards import ShardSetWriter
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference_texts import DifferenceTexts
 from pcclip.evaluation.protocol import Results
+from pcclip.evaluation.protocols.difference_texts import DifferenceTexts
 from pcclip.evaluation.sets import EvaluationSet
 
 COUNT = 40

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from pcclip.data.class_texts import ClassText, ClassTexts
 from pcclip.errors import PcclipError
-from pcclip.evaluation.analogies import Analogies
-from pcclip.evaluation.clustered import clustered_means
-from pcclip.evaluation.comparison_geometry import ComparisonGeometry
-from pcclip.evaluation.embedding_geometry import EmbeddingGeometry
-from pcclip.evaluation.encoders import CachedEncoders
-from pcclip.evaluation.linearity import Linearity
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject, evaluate
+from pcclip.evaluation.protocols.analogies import Analogies
+from pcclip.evaluation.protocols.clustered import clustered_means
+from pcclip.evaluation.protocols.comparison_geometry import ComparisonGeometry
+from pcclip.evaluation.protocols.embedding_geometry import EmbeddingGeometry
+from pcclip.evaluation.protocols.linearity import Linearity
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.sets import EvaluationSet
 

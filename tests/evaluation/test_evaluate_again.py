@@ -44,10 +44,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {
                 "data": str(folder / "data"),
                 "protocols": [
-                    {"class_path": "pcclip.evaluation.zero_shot.ZeroShot"},
-                    {"class_path": "pcclip.evaluation.difference.DifferenceClassification"},
+                    {"class_path": "pcclip.evaluation.protocols.zero_shot.ZeroShot"},
+                    {"class_path": "pcclip.evaluation.protocols.difference.DifferenceClassification"},
                     {
-                        "class_path": "pcclip.evaluation.zero_shot.ZeroShot",
+                        "class_path": "pcclip.evaluation.protocols.zero_shot.ZeroShot",
                         "init_args": {"descriptions": str(folder / "descriptions.json")},
                     },
                 ],

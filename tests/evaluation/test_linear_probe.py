@@ -19,9 +19,9 @@ from pcclip.cli import main
 from pcclip.data.records import Picture
 from pcclip.data.shards import ShardSetWriter
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import CachedEncoders
-from pcclip.evaluation.linear_probe import LinearProbe
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import Subject
+from pcclip.evaluation.protocols.linear_probe import LinearProbe
 from pcclip.evaluation.sources.prepared import Prepared
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers

@@ -21,8 +21,8 @@ from planted import (
 from scipy import stats
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.rank_correlation import Correlation, Ranked, kendall, spearman
-from pcclip.evaluation.ranking import AttributeRanking
+from pcclip.evaluation.protocols.rank_correlation import Correlation, Ranked, kendall, spearman
+from pcclip.evaluation.protocols.ranking import AttributeRanking
 from pcclip.evaluation.sets import EvaluationSet
 
 SCORES = ("spearman", "kendall", "precision_at_10")

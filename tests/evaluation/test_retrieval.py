@@ -10,10 +10,10 @@ from planted import subject
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import unit
-from pcclip.evaluation.places import Items, median_rank, places_in_blocks
+from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.protocol import Results
-from pcclip.evaluation.retrieval import Retrieval
+from pcclip.evaluation.protocols.places import Items, median_rank, places_in_blocks
+from pcclip.evaluation.protocols.retrieval import Retrieval
 from pcclip.evaluation.sets import EvaluationSet
 
 KS = (1, 5, 10)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pcclip.cli import main
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference import DifferenceClassification
 from pcclip.evaluation.measured import Measured
+from pcclip.evaluation.protocols.difference import DifferenceClassification
 from pcclip.evaluation.sources.asked import Asked
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers
@@ -199,7 +199,7 @@ def test_the_command_line_asks_any_set(tmp_path: Path):
     (tmp_path / "table.csv").write_text("class,attribute,value\nyellow,tail,0.5\n")
     texts = "image1,image2,text\np0000,p0001,one is red\np0003,p0001,one is not green\n"
     (tmp_path / "texts.csv").write_text(texts)
-    protocols = "pcclip.evaluation.difference"
+    protocols = "pcclip.evaluation.protocols.difference"
     prepared = {"class_path": "pcclip.evaluation.sources.prepared.Prepared",
                 "init_args": {"path": str(tmp_path / "data")}}  # fmt: skip
     source = {

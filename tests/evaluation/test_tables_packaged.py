@@ -12,9 +12,9 @@ from torchvision.datasets import CIFAR100, Flowers102
 from pcclip.data.sources.awa2 import VISUAL
 from pcclip.errors import PcclipError
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.sheets import SHEETS, QuestionSheet
 from pcclip.evaluation.sources.asked import Asked
 from pcclip.evaluation.sources.published import PublishedMistakes
+from pcclip.evaluation.sources.sheets import SHEETS, QuestionSheet
 
 # What every child knows of these animals; see the second list for what the published row order makes of it.
 ANIMALS = {

@@ -27,12 +27,12 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from pcclip.data.class_texts import ClassText, ClassTexts
 from pcclip.data.records import ShardError
 from pcclip.errors import PcclipError
-from pcclip.evaluation.classification import confusion_matrix
-from pcclip.evaluation.encoders import CachedEncoders, TowerEncoders
-from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.encoding.encoders import CachedEncoders, TowerEncoders
+from pcclip.evaluation.encoding.features import FeatureCache
 from pcclip.evaluation.protocol import evaluate
+from pcclip.evaluation.protocols.classification import confusion_matrix
+from pcclip.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.zero_shot import ZeroShot, class_embeddings
 from pcclip.model.towers import Towers, load_towers
 
 

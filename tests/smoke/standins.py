@@ -1,6 +1,7 @@
 """Small stand-ins for the sets of the paper's tables, in the layouts of their official releases."""
 
 import io
+import itertools
 import json
 import pickle
 from collections import Counter
@@ -34,7 +35,8 @@ def write_picture(file: Path, kind: int, number: int) -> None:
 def names_in(split: str, name: str, train: float, validation: float, each: int) -> list[str]:
     """Names, with a number in them, whose hash shares them out to a split."""
     found = (name.format(number) for number in range(10_000))
-    return [key for _, key in zip(range(each), (k for k in found if share_of(k, train, validation) == split))]
+    of_split = (key for key in found if share_of(key, train, validation) == split)
+    return list(itertools.islice(of_split, each))
 
 
 def cifar100(root: Path) -> None:
@@ -127,7 +129,9 @@ def coco(root: Path) -> None:
             images.append({"id": number, "file_name": f"{name}.jpg"})
             colour = _COLOURS[number % len(_COLOURS)]
             for what in ("wall", "field", "sheet", "cloth", "panel"):
-                notes.append({"id": len(notes), "image_id": number, "caption": f"A {colour} {what} ({number})."})
+                notes.append(
+                    {"id": len(notes), "image_id": number, "caption": f"A {colour} {what} ({number})."}
+                )
         file = root / f"coco/annotations/captions_{part}2017.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"images": images, "annotations": notes}))
@@ -136,5 +140,3 @@ def coco(root: Path) -> None:
 def make(root: Path) -> None:
     for one in (cifar100, flowers102, sun397, eurosat, cub, awa2, coco):
         one(root)
-
-

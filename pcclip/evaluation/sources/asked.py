@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.attribute_tables import AttributeTable, Cell, Names
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
-from pcclip.evaluation.sheets import QuestionSheet
+from pcclip.evaluation.sources.attribute_tables import AttributeTable, Cell, Names
+from pcclip.evaluation.sources.sheets import QuestionSheet
 
 _log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.attribute_tables import plain
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.sheets import QuestionSheet
 from pcclip.evaluation.sources.asked import Asked, Values
+from pcclip.evaluation.sources.attribute_tables import plain
+from pcclip.evaluation.sources.sheets import QuestionSheet
 
 T = TypeVar("T")
 

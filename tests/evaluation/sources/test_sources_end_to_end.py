@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pcclip.evaluation.bench import Bench, Evaluation, Model
-from pcclip.evaluation.encoders import CachedEncoders
-from pcclip.evaluation.features import FeatureCache
+from pcclip.evaluation.encoding.encoders import CachedEncoders
+from pcclip.evaluation.encoding.features import FeatureCache
+from pcclip.evaluation.protocols.zero_shot import ZeroShot
 from pcclip.evaluation.sources.folders import Folders
-from pcclip.evaluation.zero_shot import ZeroShot
 
 SHADES = {"navy": 1, "green": 16, "red": 512}
 

@@ -32,7 +32,7 @@ def source_of(path: str, settings: str) -> SetSource:
     parser.add_function_arguments(evaluate)
     config = parser.parse_string(
         f"suite: x\nevaluations:\n  - data: {{class_path: {path}, init_args: {settings}}}\n"
-        "    protocols: [{class_path: pcclip.evaluation.zero_shot.ZeroShot}]\n"
+        "    protocols: [{class_path: pcclip.evaluation.protocols.zero_shot.ZeroShot}]\n"
     )
     return parser.instantiate(config).evaluations[0].source()
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import CachedEncoders
+from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.rank_correlation import Correlation, Ranked, kendall, spearman
 from pcclip.evaluation.questions import Question
-from pcclip.evaluation.rank_correlation import Correlation, Ranked, kendall, spearman
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import RESAMPLES, Doubles, Floats, Indices, Statistic, replicate_weights
 

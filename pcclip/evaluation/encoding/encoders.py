@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.encoding.text_cache import TextCache
 from pcclip.evaluation.statistics import Floats
-from pcclip.evaluation.text_cache import TextCache
 
 if TYPE_CHECKING:  # torch takes seconds to import, and cached embeddings do not need it
     import torch

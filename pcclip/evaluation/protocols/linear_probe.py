@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.clustered import without_interval
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.clustered import without_interval
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats, Indices, Observations
 

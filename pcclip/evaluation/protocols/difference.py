@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.contrasts import Contrast
-from pcclip.evaluation.pair_draws import count_pairs, listed_pairs, sample_pairs
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.contrasts import Contrast
+from pcclip.evaluation.protocols.pair_draws import count_pairs, listed_pairs, sample_pairs
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Indices, Observations, Parts, mean_over_seeds

@@ -10,9 +10,9 @@ import numpy as np
 
 from pcclip.data.class_texts import read_class_texts
 from pcclip.errors import PcclipError
-from pcclip.evaluation.classification import confusion_matrix, confusion_notes, top_scores
-from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.classification import confusion_matrix, confusion_notes, top_scores
 from pcclip.evaluation.sets import COMBINATION, HELD_OUT, EvaluationSet
 from pcclip.evaluation.statistics import Floats, Observations, Parts
 

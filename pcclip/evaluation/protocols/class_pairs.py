@@ -10,9 +10,9 @@ import numpy as np
 
 from pcclip.data.class_texts import read_pair_texts
 from pcclip.errors import PcclipError
-from pcclip.evaluation.classification import confusion_matrix, confusion_shares
-from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
 from pcclip.evaluation.protocol import Subject
+from pcclip.evaluation.protocols.classification import confusion_matrix, confusion_shares
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices
 

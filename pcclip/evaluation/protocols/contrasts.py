@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcclip.evaluation.all_pairs import ordered_wins, pseudo_values
-from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
+from pcclip.evaluation.protocols.all_pairs import ordered_wins, pseudo_values
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.class_pairs import ClassPairs
-from pcclip.evaluation.classification import top_scores
-from pcclip.evaluation.gains import mcnemar
 from pcclip.evaluation.protocol import Subject
+from pcclip.evaluation.protocols.class_pairs import ClassPairs
+from pcclip.evaluation.protocols.classification import top_scores
+from pcclip.evaluation.protocols.gains import mcnemar
 from pcclip.evaluation.statistics import Floats, Indices
 from pcclip.geometry import comparative_update
 

@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import entropy
 
-from pcclip.evaluation.clustered import clustered_means, stretched, without_interval
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.clustered import clustered_means, stretched, without_interval
+from pcclip.evaluation.protocols.zero_shot import class_embeddings
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Statistic, replicate_weights
-from pcclip.evaluation.zero_shot import class_embeddings
 
 
 @dataclass(frozen=True)

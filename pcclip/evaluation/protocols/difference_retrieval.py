@@ -9,8 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference_cases import QuestionCases, draw_pictures, question_cases, triple_cases
-from pcclip.evaluation.difference_tasks import (
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
+from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.difference_cases import (
+    QuestionCases,
+    draw_pictures,
+    question_cases,
+    triple_cases,
+)
+from pcclip.evaluation.protocols.difference_tasks import (
     Found,
     Gallery,
     PictureSearch,
@@ -18,9 +25,7 @@ from pcclip.evaluation.difference_tasks import (
     fitting_pictures,
     phrase_differences,
 )
-from pcclip.evaluation.encoders import CachedEncoders, unit
-from pcclip.evaluation.places import Items, median_rank
-from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.places import Items, median_rank
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations, Parts, Statistic
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
-from pcclip.evaluation.locks import only_one
+from pcclip.evaluation.encoding.locks import only_one
 from pcclip.evaluation.statistics import Floats
 
 

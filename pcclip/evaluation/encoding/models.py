@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcclip.data.files import write_atomically
-from pcclip.evaluation.embedding import LoadedLater, Transform
-from pcclip.evaluation.encoders import CachedEncoders, Encoders, TowerEncoders
-from pcclip.evaluation.named import Named
-from pcclip.evaluation.text_cache import TextCache
+from pcclip.evaluation.encoding.embedding import LoadedLater, Transform
+from pcclip.evaluation.encoding.encoders import CachedEncoders, Encoders, TowerEncoders
+from pcclip.evaluation.encoding.named import Named
+from pcclip.evaluation.encoding.text_cache import TextCache
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.class_pairs import ClassPairs, PairTexts, confused_pairs, similar_pairs
-from pcclip.evaluation.class_updates import SCORES, ClassUpdate, Trial
-from pcclip.evaluation.encoders import unit
-from pcclip.evaluation.gains import mean_statistics
+from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.class_pairs import ClassPairs, PairTexts, confused_pairs, similar_pairs
+from pcclip.evaluation.protocols.class_updates import SCORES, ClassUpdate, Trial
+from pcclip.evaluation.protocols.gains import mean_statistics
+from pcclip.evaluation.protocols.zero_shot import check_classes, class_embeddings
 from pcclip.evaluation.statistics import Floats, Indices, Observations, Parts
-from pcclip.evaluation.zero_shot import check_classes, class_embeddings
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.attribute_tables import Names
-from pcclip.evaluation.encoders import CachedEncoders, unit
-from pcclip.evaluation.pair_texts import PairText, load_pair_texts
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.pair_texts import PairText, load_pair_texts
 from pcclip.evaluation.sets import EvaluationSet
+from pcclip.evaluation.sources.attribute_tables import Names
 from pcclip.evaluation.statistics import Floats, Indices, Observations, Parts, mean_over_seeds
 
 

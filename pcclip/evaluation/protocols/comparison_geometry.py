@@ -10,13 +10,19 @@ from typing import ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.clustered import clustered_means
-from pcclip.evaluation.comparison_texts import Pair, Wording, from_file, from_question, from_template
-from pcclip.evaluation.encoders import CachedEncoders, unit
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.clustered import clustered_means
+from pcclip.evaluation.protocols.comparison_texts import (
+    Pair,
+    Wording,
+    from_file,
+    from_question,
+    from_template,
+)
+from pcclip.evaluation.protocols.zero_shot import class_embeddings
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices, Statistic
-from pcclip.evaluation.zero_shot import class_embeddings
 
 _ROWS = 4096  # texts compared with all differences at once
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.clustered import clustered_means
-from pcclip.evaluation.encoders import unit
+from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.clustered import clustered_means
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices

@@ -9,7 +9,7 @@ from pathlib import Path
 from pcclip.data.records import Triple
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.errors import PcclipError
-from pcclip.evaluation.attribute_tables import Names, read_frame
+from pcclip.evaluation.sources.attribute_tables import Names, read_frame
 
 _COLUMNS = "A table of texts has the columns 'image1', 'image2' and 'text' (and maybe 'reversed' and 'split')"
 

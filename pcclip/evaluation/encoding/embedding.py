@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoders import ImageEncoder
+from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcclip.evaluation.difference_cases import Claim, QuestionCases, Truth
-from pcclip.evaluation.encoders import CachedEncoders, unit
-from pcclip.evaluation.places import Items, Places, places, precision
+from pcclip.evaluation.encoding.encoders import CachedEncoders, unit
+from pcclip.evaluation.protocols.difference_cases import Claim, QuestionCases, Truth
+from pcclip.evaluation.protocols.places import Items, Places, places, precision
 from pcclip.evaluation.statistics import Doubles, Floats, Indices
 
 

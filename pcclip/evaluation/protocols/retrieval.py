@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.places import Items, Places, median_rank, places_in_blocks
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
+from pcclip.evaluation.protocols.places import Items, Places, median_rank, places_in_blocks
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Indices, Observations, Parts, Statistic
 

@@ -1,0 +1,1 @@
+"""Models as encode functions, and the caches of what they have encoded."""

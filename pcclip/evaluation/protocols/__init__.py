@@ -1,0 +1,1 @@
+"""Protocols: each measures one thing of a model on an evaluation set."""
