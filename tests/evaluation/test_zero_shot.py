@@ -311,7 +311,7 @@ def test_a_broken_image_tower_is_named(planted: EvaluationSet):
 
 
 def test_evaluation_runs_without_lightning():
-    modules = ("difference", "zero_shot", "features", "sets", "interpolation", "table")
+    modules = ("protocols.difference", "protocols.zero_shot", "encoding.features", "sets", "table")
     imports = "; ".join(f"import pcclip.evaluation.{name}" for name in modules)
     code = f"{imports}; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
