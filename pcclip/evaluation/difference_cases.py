@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pcclip.data.records import Triple, stable_hash
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.errors import PcclipError
-from pcclip.evaluation.difference import sample_pairs
+from pcclip.evaluation.pair_draws import sample_pairs
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Indices

@@ -12,6 +12,7 @@ from scipy.io import savemat
 
 from pcclip.data.sources.awa2 import VISUAL
 from pcclip.data.sources.splits import share_of
+from pcclip.evaluation.sheets import QuestionSheet
 from pcclip.evaluation.sources.words import Words
 
 _COLOURS = ("red", "green", "blue", "yellow", "white", "black")
@@ -94,8 +95,8 @@ def cub(root: Path) -> None:
     (folder / "images.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(listed, 1)))
     (folder / "train_test_split.txt").write_text("".join(f"{n} {s:d}\n" for n, s in enumerate(splits, 1)))
     (folder / "classes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(labels, 1)))
-    names = [f"has_{part}_color::{c}" for part in ("wing", "bill", "primary") for c in _COLOURS]
-    names += [f"has_size::{size}" for size in ("small_(5_-_9_in)", "large_(16_-_32_in)")]
+    asked = QuestionSheet.load("cub-attributes", "test").questions
+    names = [f"has_{one.attribute}::{value.replace(' ', '_')}" for one in asked for value in one.phrases]
     strengths = np.random.default_rng(0).integers(0, 100, (len(labels), len(names)))
     (folder / "attributes").mkdir()
     (folder / "attributes/attributes.txt").write_text("".join(f"{n} {x}\n" for n, x in enumerate(names, 1)))
