@@ -1,6 +1,7 @@
 """Small stand-ins for the sets of the paper's tables, in the layouts of their official releases."""
 
 import io
+import itertools
 import json
 import pickle
 from collections import Counter
@@ -32,10 +33,13 @@ def write_picture(file: Path, kind: int, number: int) -> None:
     file.write_bytes(buffer.getvalue())
 
 
-def names_in(split: str, name: str, train: float, validation: float, each: int) -> list[str]:
+def names_in(
+    split: str, name: str, train: float, validation: float, each: int, test: bool = True
+) -> list[str]:
     """Names, with a number in them, whose hash shares them out to a split."""
-    found = (name.format(number) for number in range(10_000))
-    return [key for _, key in zip(range(each), (k for k in found if share_of(k, train, validation) == split))]
+    found = (name.format(number) for number in range(8_000))
+    of_split = (key for key in found if share_of(key, train, validation, test=test) == split)
+    return list(itertools.islice(of_split, each))
 
 
 def cifar100(root: Path) -> None:
@@ -87,10 +91,11 @@ def cub(root: Path) -> None:
     labels = list(Words.of("cub").names)
     listed, splits = [], []
     for kind, label in enumerate(labels):
-        for number in range(4):
-            name = f"{label}/{label[4:]}_{number:04d}_{kind}.jpg"
-            write_picture(folder / "images" / name, kind, number)
-            listed.append(name)
+        key = f"{label}/{label[4:]}_{{:04d}}_{kind}"
+        train, validation = (names_in(split, key, 0.6, 0.3, 1, False) for split in ("train", "validation"))
+        for number, name in enumerate((*train, *validation, key.format(8888), key.format(9999))):
+            write_picture(folder / f"images/{name}.jpg", kind, number)
+            listed.append(f"{name}.jpg")
             splits.append(number < 2)
     (folder / "images.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(listed, 1)))
     (folder / "train_test_split.txt").write_text("".join(f"{n} {s:d}\n" for n, s in enumerate(splits, 1)))

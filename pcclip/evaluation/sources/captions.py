@@ -35,10 +35,12 @@ class _Captioned(SetSource):
     Args:
         captions: The file, or files by split.
         images: Folder of the pictures.
+        name: Of the set, as in the metrics' names; null for its usual one.
     """
 
     captions: str | dict[str, str]
     images: str
+    name: str | None = None
 
     def load(self, split: str) -> EvaluationSet:
         """Reads the captions and looks which pictures are there; none is decoded.
@@ -82,7 +84,7 @@ class _Captioned(SetSource):
     @property
     def set_name(self) -> str:
         """As in the metrics' names."""
-        return type(self).__name__.lower()
+        return self.name or type(self).__name__.lower()
 
     def _file(self, split: str) -> Path:
         if isinstance(self.captions, str):
@@ -134,6 +136,7 @@ class Flickr30k(_Captioned):
     Args:
         captions: The file, or files by split.
         images: Folder of the pictures.
+        name: Of the set, as in the metrics' names; null for its usual one.
         train: Share of the pictures of a `.token` file in the train split, by the hash of their names.
         validation: Share in the validation split; the rest is the test split.
     """

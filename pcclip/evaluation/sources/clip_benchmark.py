@@ -32,14 +32,13 @@ class ClipBenchmark(LabelledSource):
         root: Folder of the set; with an address, where its files are kept once they are downloaded.
         address: Where to download files from that are not in `root`, such as
             `https://huggingface.co/datasets/clip-benchmark/wds_vtab-eurosat/tree/main`;
-            `{dataset_cleaned}` in it stands for the name.
-        name: Of the set, as in the metrics' names, such as `vtab-eurosat`.
+            `{dataset_cleaned}` in it stands for the name, which is such as
+            `wds/vtab/eurosat`, or that of the folder where it is null.
         validation: Share of the train split that is the validation split where that has no folder.
         seed: Decides which.
     """
 
     root: str
-    name: str
     address: str | None = None
     validation: float = 0.1
     seed: int = 0
@@ -47,7 +46,8 @@ class ClipBenchmark(LabelledSource):
     @property
     def set_name(self) -> str:
         """The name, as CLIP_benchmark's addresses have it."""
-        return self.name.removeprefix("wds/").replace("/", "-")
+        name = self.name or self._root.resolve().name.removeprefix("wds_")
+        return name.removeprefix("wds/").replace("/", "-")
 
     def load(self, split: str) -> EvaluationSet:
         """Indexes the shards of one split, downloading what is not there; no picture is decoded.

@@ -24,12 +24,10 @@ class Folders(SharedOutSource):
     splits; a split that has no folder is asked for in vain. Else the pictures are shared out.
 
     Args:
-        root: The folder.
-        name: Of the set, as in the metrics' names; null for the folder's name.
+        root: The folder; its name is that of the set, unless 'name' is given.
     """
 
     root: str
-    name: str | None = None
 
     @property
     def set_name(self) -> str:

@@ -50,6 +50,8 @@ class LabelledSource(SetSource):
     """Pictures with one class each.
 
     Args:
+        name: Of the set, as in the metrics' names; null for its usual one. Give one where the same set is
+            evaluated twice, such as with other prompts.
         prompts: `ensemble` (all that come with the set), `one` (the first of them), `openai` (open_clip's 80
             for ImageNet), a file, or a list of templates with one `{}`.
         held_out_prompts: The same for prompts that training does not use; null for the set's own.
@@ -60,6 +62,7 @@ class LabelledSource(SetSource):
         allow_missing: Accept a copy that lacks pictures or classes; what is left out is logged.
     """
 
+    name: str | None = None
     prompts: str | list[str] = "ensemble"
     held_out_prompts: str | list[str] | None = None
     class_names: str | list[str] | dict[str, str] | None = None
@@ -113,7 +116,7 @@ class LabelledSource(SetSource):
     @property
     def set_name(self) -> str:
         """As in the metrics' names."""
-        return self.words
+        return self.name or self.words
 
     def splits(self) -> tuple[str, ...]:
         """The splits that can be asked for."""

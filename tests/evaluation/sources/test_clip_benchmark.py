@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_classification_set(root: Path):
-    found = ClipBenchmark(str(root), "wds/vtab/pets").load("test")
+    found = ClipBenchmark(str(root), name="wds/vtab/pets").load("test")
     assert found.evaluated == "vtab-pets/test"
     assert found.classes == tuple(NAMES)
     assert found.prompts == ("a photo of a {}.", "a {}.")
@@ -67,11 +67,11 @@ def test_a_classification_set(root: Path):
         assert found.keys[index] == f"s{index:07d}"
         assert shown(found, index) == colour(index)
         assert spoken(found)[index] == NAMES[index % 3]
-    assert ClipBenchmark(str(root), "x", prompts=["{}!"]).load("test").prompts == ("{}!",)
+    assert ClipBenchmark(str(root), name="x", prompts=["{}!"]).load("test").prompts == ("{}!",)
 
 
 def test_validation_is_cut_from_train_where_it_has_no_folder(root: Path):
-    source = ClipBenchmark(str(root), "pets", validation=0.3)
+    source = ClipBenchmark(str(root), name="pets", validation=0.3)
     parts = [source.load(split) for split in ("train", "validation")]
     assert sum(map(len, parts)) == 150
     assert 20 < len(parts[1]) < 70
@@ -85,8 +85,9 @@ def test_validation_is_cut_from_train_where_it_has_no_folder(root: Path):
 
 
 def test_a_retrieval_set(tmp_path: Path):
-    export(tmp_path, "test", 50, retrieval=True)
-    found = ClipBenchmark(str(tmp_path), "flickr8k").load("test")
+    export(tmp_path / "wds_flickr8k", "test", 50, retrieval=True)
+    found = ClipBenchmark(str(tmp_path / "wds_flickr8k")).load("test")
+    assert found.evaluated == "flickr8k/test"
     assert found.captions == (("one line", "and another"),) * 50
     assert not found.classes
     assert (found.labels == -1).all()
@@ -94,7 +95,7 @@ def test_a_retrieval_set(tmp_path: Path):
 
 
 def test_sets_off_the_layout_are_refused(root: Path):
-    source = ClipBenchmark(str(root), "pets")
+    source = ClipBenchmark(str(root), name="pets")
     (root / "classnames.txt").write_text("cat\ndog\n")
     with pytest.raises(
         PcclipError, match=r"classnames.txt: 2 class names, but .*wds/test .* of class number 2"
@@ -106,7 +107,7 @@ def test_sets_off_the_layout_are_refused(root: Path):
     (root / "classnames.txt").unlink()
     with pytest.raises(PcclipError, match=r"classnames.txt: is not there. Set 'class_names'"):
         source.load("test")
-    named = ClipBenchmark(str(root), "pets", class_names=NAMES, class_names_in_order=True)
+    named = ClipBenchmark(str(root), name="pets", class_names=NAMES, class_names_in_order=True)
     assert named.load("test").classes == tuple(NAMES)
     (root / "zeroshot_classification_templates.txt").unlink()
     with pytest.raises(PcclipError, match=r"templates.txt: is not there. Set 'prompts'"):
@@ -168,14 +169,14 @@ def served(root: Path) -> Iterator[tuple[str, type[Server]]]:
 
 def test_an_address_is_fetched_once(root: Path, served: tuple[str, type[Server]], tmp_path: Path):
     address, handler = served
-    source = ClipBenchmark(str(tmp_path / "kept"), "wds", address)
+    source = ClipBenchmark(str(tmp_path / "kept"), address, name="wds")
     found = source.load("test")
-    assert spoken(found) == spoken(ClipBenchmark(str(root), "wds").load("test"))
+    assert spoken(found) == spoken(ClipBenchmark(str(root), name="wds").load("test"))
     assert shown(found, 99) == colour(99)
     assert len({path for path, _ in handler.asked}) == len(handler.asked)
     assert not any("train" in path for path, _ in handler.asked)
     handler.asked.clear()
-    again = ClipBenchmark(str(tmp_path / "kept"), "wds", address).load("test")
+    again = ClipBenchmark(str(tmp_path / "kept"), address, name="wds").load("test")
     assert again.fingerprint() == found.fingerprint()
     assert not handler.asked
     assert [file.read_bytes() == (root / "test" / file.name).read_bytes()
@@ -186,7 +187,7 @@ def test_a_broken_connection_is_gone_on_with(root: Path, served: tuple[str, type
     address, handler = served
     size = (root / "test" / "0.tar").stat().st_size
     handler.stop_after = size // 3
-    source = ClipBenchmark(str(tmp_path / "kept"), "wds", address)
+    source = ClipBenchmark(str(tmp_path / "kept"), address, name="wds")
     found = source.load("test")
     assert [shown(found, n) for n in range(100)] == [colour(n) for n in range(100)]
     asked = [part for path, part in handler.asked if path.endswith("/0.tar")]
@@ -203,7 +204,7 @@ def test_what_changed_on_the_server_is_fetched_anew(
     kept.mkdir(parents=True)
     (kept / ".0.tar.part").write_bytes(b"what another version began with")
     (kept / ".0.tar.part.tag").write_text('"old"')
-    ClipBenchmark(str(tmp_path / "kept"), "wds", address).load("test")
+    ClipBenchmark(str(tmp_path / "kept"), address, name="wds").load("test")
     assert (kept / "0.tar").read_bytes() == (root / "test" / "0.tar").read_bytes()
 
 
@@ -237,12 +238,12 @@ def test_a_killed_download_leaves_no_half_file(root: Path, served: tuple[str, ty
 
 
 def test_an_address_that_does_not_answer_is_told(tmp_path: Path, free_port: int):
-    source = ClipBenchmark(str(tmp_path), "wds", f"http://127.0.0.1:{free_port}/wds")
+    source = ClipBenchmark(str(tmp_path), f"http://127.0.0.1:{free_port}/wds", name="wds")
     with pytest.raises(PcclipError, match=r"cannot be downloaded \(.*refused.*\).* by hand"):
         source.load("test")
 
 
 def test_the_hubs_addresses_are_understood():
     address = "https://huggingface.co/datasets/clip-benchmark/wds_{dataset_cleaned}/tree/main"
-    source = ClipBenchmark("kept", "wds/vtab/eurosat", address)
+    source = ClipBenchmark("kept", address, name="wds/vtab/eurosat")
     assert source._base == "https://huggingface.co/datasets/clip-benchmark/wds_vtab-eurosat/resolve/main"
