@@ -44,7 +44,7 @@ class AttributeRanking(EvaluationProtocol):
     about categories are left out.
 
     Intervals are from a bootstrap over pictures; that of correlations is linear in the pictures' influences,
-    on the scale of Fisher's z; that of precisions is a little too wide rather than too narrow.
+    on the scale of Fisher's z. A precision of 0 or 1 gets an interval of K trials.
 
     Attributes:
         precision_at: K; those above the number of pictures are left out.
@@ -87,6 +87,9 @@ class AttributeRanking(EvaluationProtocol):
                 statistics[f"ranking/{data.name}-{question.attribute}{suffix}"] = statistic
                 means.setdefault(f"ranking/{data.name}-mean{suffix}", []).append(statistic)
         statistics |= {name: _mean(of) for name, of in means.items()}
+        for name, one in statistics.items():
+            if "_precision_at_" in name:
+                statistics[name] = _widened(one, int(name.rpartition("_")[2]), self.seed)
         notes = {"ranking": {"share of relevant pictures": shares}}
         return Results(data.evaluated, len(data), {}, {}, statistics=statistics, notes=notes)
 
@@ -96,7 +99,6 @@ class AttributeRanking(EvaluationProtocol):
         """The parts of every score: one per wording and direction."""
         drawn, n = weights[attribute.pictures], len(attribute.pictures)
         ks = [k for k in self.precision_at if k <= n]
-        pseudo = np.random.default_rng([self.seed, 1]).poisson(0.5, (2, drawn.shape[1]))
         names: list[tuple[str, str]] = []
         correlations: list[Correlation] = []
         parts: dict[tuple[str, str], list[Statistic]] = {}
@@ -105,7 +107,7 @@ class AttributeRanking(EvaluationProtocol):
             names += [(ranking.by, "spearman"), (ranking.by, "kendall")]
             correlations += [spearman(attribute.ranked, ranked), kendall(attribute.ranked, ranked)]
             for end in ranking.ends:
-                found = _precision(ranked, attribute.relevant[end], end, ks, drawn, pseudo)
+                found = _precision(ranked, attribute.relevant[end], end, ks, drawn)
                 for k, precision in zip(ks, found, strict=True):
                     parts.setdefault((ranking.by, f"precision_at_{k}"), []).append(precision)
         influences = np.stack([one.influence for one in correlations]).astype(np.float32)
@@ -185,7 +187,7 @@ def _rankings(question: Question, encoders: CachedEncoders, features: Floats) ->
 
 
 def _precision(
-    ranked: Ranked, relevant: Doubles, end: End, ks: Sequence[int], drawn: Floats, pseudo: Indices
+    ranked: Ranked, relevant: Doubles, end: End, ks: Sequence[int], drawn: Floats
 ) -> Iterator[Statistic]:
     """Share of relevant pictures among the first k of a ranking, for each k.
 
@@ -195,8 +197,6 @@ def _precision(
         end: From which end of the ranking the pictures are read.
         ks: Each at most n.
         drawn: (n, R) how often each replicate draws each picture.
-        pseudo: (2, R) how often it draws a relevant and an irrelevant picture that are not there: half a picture
-            each, so that k of k relevant pictures do not make an interval of no width (Jeffreys' prior).
     """
     order = ranked.order[::-1] if end == "top" else ranked.order
     shares = ranked.mean_among_equals(relevant)[order]
@@ -204,11 +204,22 @@ def _precision(
         head = min(len(order), 2 * k + 30)  # draws of so many pictures are hardly ever fewer than k
         first = np.minimum(np.cumsum(drawn[order[:head]], axis=0), k)
         steps = (shares[:head] - np.append(shares[1:head], 0)).astype(np.float32)
-        relevant_drawn = k * (steps @ first / first[-1]).astype(np.float64)
-        replicates = (relevant_drawn + pseudo[0]) / (k + pseudo.sum(axis=0))
+        replicates = (steps @ first / first[-1]).astype(np.float64)
         yield Statistic(float(shares[:k].mean()), replicates, len(order))
 
 
 def _mean(parts: Sequence[Statistic]) -> Statistic:
     value = float(np.mean([one.value for one in parts]))
     return Statistic(value, np.mean([one.replicates for one in parts], axis=0), min(one.n for one in parts))
+
+
+def _widened(precision: Statistic, k: int, seed: int) -> Statistic:
+    """Gives a precision of 0 or 1 an interval of at least k trials' width: k of k may be luck.
+
+    Half a relevant and half an irrelevant picture (Jeffreys' prior) are drawn beside the k.
+    """
+    if precision.value not in (0.0, 1.0):
+        return precision
+    relevant, irrelevant = np.random.default_rng([seed, 1]).poisson(0.5, (2, len(precision.replicates)))
+    replicates = (k * precision.replicates + relevant) / (k + relevant + irrelevant)
+    return Statistic(precision.value, replicates, precision.n)

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from pcclip.cli import main
+from pcclip.evaluation.comparing.rows import describe
 from pcclip.evaluation.measured import Measured
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Observations, Statistic
@@ -236,3 +237,32 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(
     assert "ours has the seeds 0, 1, more 0: the two are compared on 0." in said
     assert main(["compare", str(tmp_path / "ours"), str(tmp_path / "ours" / "seed1"), "--suite", "mine"]) == 1
     assert "a second run of 'ours' with seed 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "shown"),
+    [
+        ("zero_shot/s-unseen-combinations/top1", "s: zero-shot top-1, held-out combinations", "12.3"),
+        ("difference/s-mean-unseen/sign", "s: differences, sign, held-out words", "12.3"),
+        ("ranking/s-mean-unseen/direction_spearman", "s: ranking by direction, Spearman, held-out words",
+         "0.123"),
+        ("comparative/s-random-pairs/confused_gain",
+         "s: comparative prompting, gain on confused classes, random pairs", "12.3"),
+        ("retrieval/s/text_to_image_recall_at_5", "s: retrieval, text to image, R@5", "12.3"),
+        ("difference_retrieval/s-to-picture-unseen/sentence_recall_at_10",
+         "s: difference retrieval of the picture by sentence, R@10, held-out words", "12.3"),
+        ("geometry/s/comparison/text_cosine", "s: comparison text . class difference, cosine", "0.123"),
+        ("geometry/s/drift/prompts", "s: drift of prompts", "0.123"),
+        ("geometry/s/analogy/accuracy", "s: analogies, accuracy", "12.3"),
+        ("linear_probe/s/top1", "s: linear probe, top-1", "12.3"),
+        ("retrieval/s/text_to_image_median_rank", "retrieval/s/text_to_image_median_rank", "0.123"),
+    ],
+)  # fmt: skip
+def test_rows_have_readable_labels_and_units(metric: str, label: str, shown: str):
+    row = describe(metric)
+    assert (row.label, row.number(0.1234)) == (label, shown)
+
+
+def test_less_is_better_for_ranks_and_neither_for_drift():
+    signs = [describe(m).better for m in ("retrieval/s/x_median_rank", "geometry/s/drift/prompts", "new/s/x")]
+    assert signs == [-1, 0, 1]

@@ -25,17 +25,17 @@ CASES = {case.name: case for case in cases()}
 @pytest.mark.parametrize(
     ("name", "least", "most"),
     [
-        ("accuracy 99%, 400 pictures", 0.91, 0.985),  # the plain bootstrap: 0.906
+        ("accuracy 99%, 400 pictures", 0.91, 0.985),
         ("accuracy 70%, 30 pictures", 0.92, 0.99),
         ("mean per class, 100 x 5", 0.92, 0.99),
-        ("pairs, sparse: 150 of 400 pictures", 0.92, 0.985),  # the pigeonhole bootstrap alone: over 0.99
-        ("pairs, dense: 600 of 60 pictures", 0.91, 0.985),  # pairs taken for independent: below 0.5
-        ("pairs, all of few: 190 of 20 pictures", 0.91, 0.985),  # the plain bootstrap: 0.90
-        ("recall, 30 pictures x 5 captions", 0.91, 0.985),  # captions taken for independent: below 0.9
+        ("pairs, sparse: 150 of 400 pictures", 0.92, 0.985),
+        ("pairs, dense: 600 of 60 pictures", 0.91, 0.985),
+        ("pairs, all of few: 190 of 20 pictures", 0.91, 0.985),
+        ("recall, 30 pictures x 5 captions", 0.91, 0.985),
         ("change +20.0% -10.0%, 30 pictures", 0.92, 0.99),
-        ("change +2.0% -0.0%, 200 pictures", 0.93, 1.0),  # without the two more pictures: 0.92
+        ("change +2.0% -0.0%, 200 pictures", 0.93, 1.0),
         ("change of 150 pairs of 400 pictures", 0.92, 0.99),
-        ("Spearman 0.48, 50 pictures", 0.90, 0.985),  # without the widening: 0.915
+        ("Spearman 0.48, 50 pictures", 0.90, 0.985),
     ],
 )
 def test_intervals_cover_the_truth_as_often_as_they_say(name: str, least: float, most: float):
