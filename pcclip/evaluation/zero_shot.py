@@ -166,11 +166,7 @@ def _results(
             (group, f"top1{kind}") for group in groups if group.startswith(of_class)
         )
     marked = [attributes.get(COMBINATION) == HELD_OUT for attributes in evaluation_set.attributes]
-<<<<<<< HEAD
-    held_out = everything[np.array(marked, bool)] if marked else everything[:0]
-=======
     held_out = everything[np.flatnonzero(marked)]  # sets without attributes have none marked
->>>>>>> h-sets
     if len(held_out):
         combinations = f"held-out combinations{variant}"
         groups[combinations] = Observations(held_out, None, {"top1": scores["top1"][held_out]})

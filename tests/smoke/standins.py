@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from pcclip.data.sources.awa2 import VISUAL
 from pcclip.data.sources.splits import share_of
 from pcclip.evaluation.sheets import QuestionSheet
 from pcclip.evaluation.sources.words import Words
@@ -112,7 +111,7 @@ def cub(root: Path) -> None:
 def awa2(root: Path) -> None:
     folder = root / "Animals_with_Attributes2"
     labels = list(Words.of("awa2").names)
-    predicates = [*VISUAL, "fast", "timid"]
+    predicates = [one.attribute for one in QuestionSheet.load("awa2-attributes", "test").questions]
     matrix = np.random.default_rng(0).integers(0, 2, (len(labels), len(predicates)))
     for kind, label in enumerate(labels):
         for split in ("train", "validation", "test"):
