@@ -16,7 +16,6 @@ from pcclip.model.towers import load_towers
 from tests.smoke import standins
 
 
-
 def pair_texts(folder: Path, name: str) -> None:
     """What `pcclip write` would take a minute for: texts on all ordered pairs of classes."""
     classes = list(Words.of(name).names.values())

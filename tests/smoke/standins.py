@@ -132,7 +132,9 @@ def coco(root: Path) -> None:
             images.append({"id": number, "file_name": f"{name}.jpg"})
             colour = _COLOURS[number % len(_COLOURS)]
             for what in ("wall", "field", "sheet", "cloth", "panel"):
-                notes.append({"id": len(notes), "image_id": number, "caption": f"A {colour} {what} ({number})."})
+                notes.append(
+                    {"id": len(notes), "image_id": number, "caption": f"A {colour} {what} ({number})."}
+                )
         file = root / f"coco/annotations/captions_{part}2017.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"images": images, "annotations": notes}))
@@ -141,5 +143,3 @@ def coco(root: Path) -> None:
 def make(root: Path) -> None:
     for one in (cifar100, flowers102, sun397, eurosat, cub, awa2, coco):
         one(root)
-
-
