@@ -223,7 +223,7 @@ def test_all_three_run_from_a_configuration(tmp_path: Path, capsys: pytest.Captu
         },
     }
     listed = [
-        {"class_path": f"pcclip.evaluation.{name}", "init_args": settings}
+        {"class_path": f"pcclip.evaluation.protocols.{name}", "init_args": settings}
         for name, settings in protocols.items()
     ]
     config = {

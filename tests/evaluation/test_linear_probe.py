@@ -170,7 +170,7 @@ def test_probe_and_geometry_through_the_command(folder: Path):
         "evaluations": [
             {
                 "data": str(folder / "data"),
-                "protocols": [{"class_path": f"pcclip.evaluation.{kind}"} for kind in kinds],
+                "protocols": [{"class_path": f"pcclip.evaluation.protocols.{kind}"} for kind in kinds],
             }
         ],
     }

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from pcclip.data.sources.awa2 import VISUAL
 from pcclip.data.sources.splits import share_of
+from pcclip.evaluation.sources.sheets import QuestionSheet
 from pcclip.evaluation.sources.words import Words
 
 _COLOURS = ("red", "green", "blue", "yellow", "white", "black")
@@ -32,10 +32,12 @@ def write_picture(file: Path, kind: int, number: int) -> None:
     file.write_bytes(buffer.getvalue())
 
 
-def names_in(split: str, name: str, train: float, validation: float, each: int) -> list[str]:
+def names_in(
+    split: str, name: str, train: float, validation: float, each: int, test: bool = True
+) -> list[str]:
     """Names, with a number in them, whose hash shares them out to a split."""
-    found = (name.format(number) for number in range(10_000))
-    of_split = (key for key in found if share_of(key, train, validation) == split)
+    found = (name.format(number) for number in range(8_000))
+    of_split = (key for key in found if share_of(key, train, validation, test=test) == split)
     return list(itertools.islice(of_split, each))
 
 
@@ -88,16 +90,17 @@ def cub(root: Path) -> None:
     labels = list(Words.of("cub").names)
     listed, splits = [], []
     for kind, label in enumerate(labels):
-        for number in range(4):
-            name = f"{label}/{label[4:]}_{number:04d}_{kind}.jpg"
-            write_picture(folder / "images" / name, kind, number)
-            listed.append(name)
+        key = f"{label}/{label[4:]}_{{:04d}}_{kind}"
+        train, validation = (names_in(split, key, 0.6, 0.3, 1, False) for split in ("train", "validation"))
+        for number, name in enumerate((*train, *validation, key.format(8888), key.format(9999))):
+            write_picture(folder / f"images/{name}.jpg", kind, number)
+            listed.append(f"{name}.jpg")
             splits.append(number < 2)
     (folder / "images.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(listed, 1)))
     (folder / "train_test_split.txt").write_text("".join(f"{n} {s:d}\n" for n, s in enumerate(splits, 1)))
     (folder / "classes.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(labels, 1)))
-    names = [f"has_{part}_color::{c}" for part in ("wing", "bill", "primary") for c in _COLOURS]
-    names += [f"has_size::{size}" for size in ("small_(5_-_9_in)", "large_(16_-_32_in)")]
+    asked = QuestionSheet.load("cub-attributes", "test").questions
+    names = [f"has_{one.attribute}::{value.replace(' ', '_')}" for one in asked for value in one.phrases]
     strengths = np.random.default_rng(0).integers(0, 100, (len(labels), len(names)))
     (folder / "attributes").mkdir()
     (folder / "attributes/attributes.txt").write_text("".join(f"{n} {x}\n" for n, x in enumerate(names, 1)))
@@ -108,7 +111,7 @@ def cub(root: Path) -> None:
 def awa2(root: Path) -> None:
     folder = root / "Animals_with_Attributes2"
     labels = list(Words.of("awa2").names)
-    predicates = [*VISUAL, "fast", "timid"]
+    predicates = [one.attribute for one in QuestionSheet.load("awa2-attributes", "test").questions]
     matrix = np.random.default_rng(0).integers(0, 2, (len(labels), len(predicates)))
     for kind, label in enumerate(labels):
         for split in ("train", "validation", "test"):

@@ -47,7 +47,7 @@ class Asked(SetSource):
             PcclipError: One cannot be read, names what is not there, contradicts another or itself, or no
                 picture of the split has an attribute that is asked about.
         """
-        data = self.source.load(split)
+        data = self._data(split)
         sheet = self._sheet(split, data.classes)
         classes: Values = {}
         pictures: Values = {}
@@ -68,6 +68,9 @@ class Asked(SetSource):
         return replace(
             data, name=f"{data.name}-{sheet.name}", questions=sheet.asked, attributes=tuple(attributes)
         )
+
+    def _data(self, split: str) -> EvaluationSet:
+        return self.source.load(split)
 
     def _sheet(self, split: str, classes: Sequence[str]) -> QuestionSheet:
         return QuestionSheet.load(self.questions, split)

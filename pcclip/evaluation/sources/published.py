@@ -51,6 +51,9 @@ class PublishedMistakes(Asked):
         data = super().load(split)
         return replace(data, name=f"{data.name}-published")
 
+    def _data(self, split: str) -> EvaluationSet:
+        return replace(super()._data(split), attributes=())  # a set that knows better would contradict
+
     def _sheet(self, split: str, classes: Sequence[str]) -> QuestionSheet:
         sheet = super()._sheet(split, classes)
         if "ignored_off_by_one" in self.mistakes:

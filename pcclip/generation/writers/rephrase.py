@@ -1,4 +1,4 @@
-"""The writer without a model for captions: the same facts in other words, by a recipe's rules."""
+"""The writer without a model for captions: the same facts in other words, by a recipe's own rules."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Rephrase(Writer):
             for found, others in rules.items():
                 if not found or not others:
                     raise PcclipError(
-                        f"writer.{what}: {found!r} has nothing to be replaced by. Give it a list, or drop it."
+                        f"writer.{what}: {found!r} has nothing to be replaced by; give it a list, or drop it."
                     )
         self._patterns = {pattern: self._checked(pattern) for pattern in self.orders}
 
