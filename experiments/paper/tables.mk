@@ -41,6 +41,9 @@ data/cub/CARD.md: | env data/downloads/CUB_200_2011
 data/cub-differences/CARD.md: | $(WRITER) data/cub/CARD.md
 	$(PCCLIP) write --config data_recipes/cub/differences.yaml $(call smoke,pairs) $(call smoke,writer)
 
+data/cub-test-differences/CARD.md: | $(WRITER) data/cub/CARD.md
+	$(PCCLIP) write --config data_recipes/cub/differences.yaml --config data_recipes/cub/test_differences.yaml $(call smoke,pairs) $(call smoke,writer)
+
 DOMAIN_cifar100 := thing
 DOMAIN_cub := bird
 DOMAIN_eurosat := kind of land on a satellite photo
@@ -87,7 +90,7 @@ paper-table-$(1)-smoke: $(SMOKE_PLACE)/Makefile
 endef
 DESCRIPTIONS := $(patsubst %,data/paper/class-descriptions/%/CARD.md,cifar100 cub eurosat flowers102 sun397)
 PAIRS := $(patsubst %,data/paper/class-pairs/%/CARD.md,cifar100 cub eurosat flowers102 sun397)
-DIFFERENCE_SETS := data/downloads/cifar-100-python data/downloads/CUB_200_2011 data/downloads/Animals_with_Attributes2 data/downloads/flowers-102
+DIFFERENCE_SETS := data/cub-test-differences/CARD.md data/downloads/cifar-100-python data/downloads/CUB_200_2011 data/downloads/Animals_with_Attributes2 data/downloads/flowers-102
 $(eval $(call paper_table,1,table_1_difference,$(PAPER_RUNS),$(DIFFERENCE_SETS)))
 $(eval $(call paper_table,2,table_2_zero_shot,$(PAPER_RUNS),$(ZERO_SHOT_SETS)))
 $(eval $(call paper_table,3,table_3_comparative,$(PAPER_RUNS),$(ZERO_SHOT_SETS) $(PAIRS)))
