@@ -250,7 +250,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(
          "s: comparative prompting, gain on confused classes, random pairs", "12.3"),
         ("retrieval/s/text_to_image_recall_at_5", "s: retrieval, text to image, R@5", "12.3"),
         ("difference_retrieval/s-to-picture-unseen/sentence_recall_at_10",
-         "s: difference retrieval of the picture by sentence, R@10, held-out words", "12.3"),
+         "s: difference retrieval of the picture by sentence, recall at 10, held-out words", "12.3"),
         ("geometry/s/comparison/text_cosine", "s: comparison text . class difference, cosine", "0.123"),
         ("geometry/s/drift/prompts", "s: drift of prompts", "0.123"),
         ("geometry/s/analogy/accuracy", "s: analogies, accuracy", "12.3"),

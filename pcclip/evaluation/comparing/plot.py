@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,23 @@ from pcclip.evaluation.statistics import Doubles
 
 _INCH = 0.16  # height of one experiment's interval
 _MARKERS = "osD^vP*X"
+_MANY = 30  # rows that can be read in one figure
+_MAIN = (
+    r"zero_shot/(?!.*-unseen)[^/]+/top1",
+    r"difference/.+-mean(-unseen)?/two_alternative",
+    r"difference/.+-mean/(text_difference|absolute)",
+    r"ranking/.+-mean(-unseen)?/sentence_spearman",
+    r"comparative/.+-after/(all|confused)_gain",
+    r"retrieval/.+_recall_at_10",
+    r"difference_retrieval/[^/]+/text_precision_at_10",
+    r"geometry/.+/comparison/text_cosine",
+    r"geometry/.+/drift/prompts",
+    r"linear_probe/.+/top1",
+)
 
 
 def plot(comparison: Comparison, path: Path) -> None:
-    """Draws and writes the figure.
+    """Draws and writes the figure; of many rows the main ones only.
 
     Args:
         comparison: What is drawn.
@@ -35,7 +49,8 @@ def plot(comparison: Comparison, path: Path) -> None:
     Raises:
         PcclipError: A curve's file cannot be read.
     """
-    kinds = [[row for row in comparison.rows if row.share is share] for share in (True, False)]
+    drawn = _main_rows(comparison.rows)
+    kinds = [[row for row in drawn if row.share is share] for share in (True, False)]
     panels = [rows for rows in kinds if rows]
     curves = {one.name: found for one in comparison.experiments if (found := _curves(one))}
     heights = [max(2.0, len(rows) * (len(comparison.experiments) * _INCH + 0.12) + 0.9) for rows in panels]
@@ -55,6 +70,12 @@ def plot(comparison: Comparison, path: Path) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def _main_rows(rows: Sequence[Row]) -> Sequence[Row]:
+    if len(rows) <= _MANY:
+        return rows
+    return [row for row in rows if any(re.fullmatch(main, row.metric) for main in _MAIN)] or rows[:_MANY]
 
 
 def _forest(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> None:

@@ -42,8 +42,8 @@ _SELECTED = (
     ),
     (r"retrieval/(.+)/(image_to_text|text_to_image)_recall_at_(1|5|10)", "{0}: retrieval, {1}, R@{2}"),
     (
-        r"difference_retrieval/(.+)-to-(picture|text)(-unseen)?/(.+)_recall_at_(1|10)",
-        "{0}: difference retrieval of the {1} by {3}, R@{4}{2}",
+        r"difference_retrieval/(.+)-to-(picture|text)(-unseen)?/(.+)_(recall|precision)_at_(10)",
+        "{0}: difference retrieval of the {1} by {3}, {4} at {5}{2}",
     ),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(cosine)", "{0}: comparison text . class difference, {2}{1}"),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(accuracy)", "{0}: comparison text, nearest difference{1}"),
@@ -98,9 +98,10 @@ class Row:
 
     def number(self, value: float, sign: bool = False) -> str:
         """A value as it is shown."""
-        # Adding 0 makes a rounded -0.0 a 0.0.
         digits = 1 if self.share else 3
-        return f"{round(value / self.unit, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+        if sign:  # a small loss stays one: -0.0
+            return f"{value / self.unit:+.{digits}f}"
+        return f"{round(value / self.unit, digits) + 0.0:.{digits}f}"  # never -0.0
 
 
 def choose_rows(metrics: Iterable[str], globs: Sequence[str] | None, everything: bool) -> list[Row]:
