@@ -77,15 +77,24 @@ class DifferenceTraining(LightningModule):
         self.base_weights = {n: p.detach().clone() for n, p in self.tower_weights()}
         self.base_meta = describe(self.towers)
 
-    def tower_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """Names and parameters of the towers that train."""
-        return ((n, p) for n, p in self.towers.named_parameters() if p.requires_grad)
+    def tower_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and tensors of the towers that training moves.
+
+        These are the parameters that train and, where the image tower does, its running statistics: old
+        weights with new statistics are no model.
+        """
+        yield from ((n, p) for n, p in self.towers.named_parameters() if p.requires_grad)
+        if not self.towers.image_frozen:
+            of_images = {id(buffer) for buffer in self.towers.visual.buffers()}
+            for name, buffer in self.towers.named_buffers():
+                if id(buffer) in of_images and buffer.is_floating_point():
+                    yield name, buffer
 
     @torch.no_grad()
     def set_tower_weights(self, weights: dict[str, Tensor]) -> None:
-        """Put `weights` (as from `geometry.interpolate`) into the trainable tower parameters."""
-        for name, parameter in self.tower_weights():
-            parameter.copy_(weights[name])
+        """Put `weights` (as from `geometry.interpolate`) in place of what `tower_weights` names."""
+        for name, tensor in self.tower_weights():
+            tensor.copy_(weights[name])
 
     def interpolation_base(self, tuned: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights at share 0: the base's; adapters go to zero by one factor alone, so that all is linear."""
