@@ -144,7 +144,8 @@ $(VLLM_VENV)/.stamp: pyproject.toml
 	@touch $@
 
 test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real data too)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore=tests/generation/writing
+	$(VENV)/bin/python -m pytest -q tests/generation/writing  # kills by progress and waits by the clock: alone
 
 test-vllm: env vllm-env  ## the tests with the real vLLM engine on small models (PCCLIP_TEST_DATA=folder of real data)
 	PCCLIP_TRAINING_PYTHON=$(abspath $(VENV))/bin/python $(VLLM_VENV)/bin/python -m pytest -q tests/vllm
