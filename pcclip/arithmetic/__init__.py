@@ -1,0 +1,1 @@
+"""Pictures from embedding arithmetic: "a dog" + "snowier", drawn by a generator and measured."""
