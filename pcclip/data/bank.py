@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import time
@@ -28,6 +26,7 @@ from pcclip.data.bank_files import (
     Dtype,
 )
 from pcclip.data.index import ShardIndex
+from pcclip.data.locks import only_one
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
@@ -231,7 +230,7 @@ def build_bank(
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder, progress):
+    with only_one(folder.parent / f".{folder.name}.lock", f"building {folder.name}"):
         indexes = [ShardIndex.load(path, cache_dir) for path in shards]
         source = [{"name": i.path.name, "records": len(i), "bytes": i.stamp[0]} for i in indexes]
         if not folder.exists():
@@ -349,22 +348,6 @@ def _extension(present: Sequence[str], side: int) -> str | None:
     if not side:
         return image_extension(present)
     return next((f"{side}.{e}" for e in IMAGE_EXTENSIONS if f"{side}.{e}" in present), None)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, progress: bool) -> Iterator[None]:
-    path = folder.parent / f".{folder.name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress_bar(progress) as bar:
-                bar.add_task(f"another process builds {folder.name}; waiting", total=None)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _describe(source: Sequence[dict[str, Any]]) -> str:

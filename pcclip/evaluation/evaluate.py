@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pcclip.data.files import write_atomically
+from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.features import FeatureCache
-from pcclip.evaluation.encoding.locks import only_one
 from pcclip.evaluation.encoding.models import Model, NamedModel
 from pcclip.evaluation.encoding.named import Named
+from pcclip.evaluation.finished import Finished, finished_runs
 from pcclip.evaluation.measured import RESULTS, Measured
 from pcclip.evaluation.record import FILE, check_record, read_record, record
 
@@ -45,7 +46,8 @@ def evaluate(
     Args:
         evaluations: Sets and their protocols.
         suite: Name of these evaluations together.
-        runs: Run folders (RUNS/EXPERIMENT/VERSION) or experiment folders (all their finished runs).
+        runs: Run folders (RUNS/EXPERIMENT/VERSION), or experiment folders (the newest finished run of each
+            seed).
         models: Models that no run has made.
         out: Where the results of models go.
         cache_dir: Where embeddings are kept; null keeps them in memory only.
@@ -58,7 +60,7 @@ def evaluate(
             model or protocol raises.
     """
     cache = None if cache_dir is None else Path(cache_dir)
-    targets = [run_target(folder, suite) for name in runs or [] for folder in _run_folders(Path(name))]
+    targets = [run_target(run, suite) for run in finished_runs(map(Path, runs or []))]
     targets += [Target(one.title(), Path(out) / suite / one.title(), {"base": one}) for one in models or []]
     if not targets:
         raise PcclipError("nothing to evaluate: name --runs RUN ..., or models in the configuration")
@@ -129,39 +131,23 @@ class Target:
     stages: dict[str, Named]
 
 
-def run_target(run: Path, suite: str) -> Target:
+def run_target(run: Finished, suite: str) -> Target:
     """The weights of a finished run.
 
     Raises:
-        PcclipError: It has not finished.
+        PcclipError: Its base model is not kept.
     """
-    try:
-        base = json.loads((run / "summary.json").read_bytes())["base_model"]["base"]
-        if base["random_init"]:
-            raise ValueError("its base model is random weights, which are not kept")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    base = run.summary["base_model"]["base"]
+    if base["random_init"]:
         raise PcclipError(
-            f"{run}: is no finished run that can be evaluated ({error}). Name RUNS/EXPERIMENT or "
-            "RUNS/EXPERIMENT/VERSION; `pcclip resume` finishes a stopped run; a model that was trained from "
-            "nothing is evaluated as a model (local-dir:RUN/model)."
-        ) from error
+            f"{run.folder}: was trained from random weights, which are not kept. Evaluate it as a model: "
+            f"models: [{{name: 'local-dir:{run.folder}/model'}}]"
+        )
     stages = {"base": Named(base["name"], base["pretrained"])}
     for stage, folder in STAGES.items():
-        if (run / folder).is_dir():
-            stages[stage] = Named(f"local-dir:{run / folder}")
-    return Target(str(run), run / RESULTS / suite, stages)
-
-
-def _run_folders(folder: Path) -> list[Path]:
-    if (folder / "summary.json").is_file():
-        return [folder]
-    found = [file.parent for file in sorted(folder.glob("*/summary.json")) if not file.parent.is_symlink()]
-    if not found:
-        raise PcclipError(
-            f"{folder}: no finished run (no summary.json in it or in a folder of it). Name RUNS/EXPERIMENT "
-            "or RUNS/EXPERIMENT/VERSION."
-        )
-    return found
+        if (run.folder / folder).is_dir():
+            stages[stage] = Named(f"local-dir:{run.folder / folder}")
+    return Target(str(run.folder), run.folder / RESULTS / suite, stages)
 
 
 def _report(target: Target) -> None:

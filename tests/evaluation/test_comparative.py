@@ -22,7 +22,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.bootstrap import bootstrap
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.protocols.comparative import ComparativePrompting
-from pcclip.evaluation.protocols.gains import mcnemar, mean_statistics
+from pcclip.evaluation.protocols.gains import mean_statistics, won_and_lost
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.statistics import Observations
 from pcclip.model.checkpoint import save_folder
@@ -251,8 +251,8 @@ def test_statistics_of_means_are_the_bootstraps():
 def test_mcnemar_is_the_exact_test():
     before, after = np.zeros(20, np.float32), np.zeros(20, np.float32)
     before[:2], after[2:10] = 1, 1
-    assert mcnemar(before, after) == {"won": 8, "lost": 2, "p": pytest.approx(2 * (1 + 10 + 45) / 2**10)}
-    assert mcnemar(before, before) == {"won": 0, "lost": 0, "p": 1}
+    assert won_and_lost(before, after) == {"won": 8, "lost": 2, "p": pytest.approx(2 * (1 + 10 + 45) / 2**10)}
+    assert won_and_lost(before, before) == {"won": 0, "lost": 0, "p": 1}
 
 
 def test_the_texts_by_hand_are_on_all_of_eurosats_classes():

@@ -25,12 +25,7 @@ class SharedOut(CaptionedPictures):
 
     def __post_init__(self) -> None:
         """Refuses shares that are none."""
-        shares = (self.train, self.validation)
-        if min(shares) < 0 or sum(shares) <= 0 or sum(shares) > 1 + 1e-9:
-            raise PcclipError(
-                f"{self.name}: 'train' ({self.train}) and 'validation' ({self.validation}) are shares from 0 "
-                "to 1, together at most 1; what they leave is the test split."
-            )
+        check_shares(self.name, self.train, self.validation)
 
     def split_of(self, key: str, test: bool = True) -> Split:
         """The split of a picture.
@@ -40,6 +35,19 @@ class SharedOut(CaptionedPictures):
             test: False where the test split is given: train and validation share what is left.
         """
         return share_of(key, self.train, self.validation, self.seed, test)
+
+
+def check_shares(name: str, train: float, validation: float) -> None:
+    """Makes sure that two shares are shares of one whole.
+
+    Raises:
+        PcclipError: They are not; the message begins with the set's name.
+    """
+    if min(train, validation) < 0 or not 0 < train + validation <= 1 + 1e-9:
+        raise PcclipError(
+            f"{name}: 'train' ({train}) and 'validation' ({validation}) are shares from 0 to 1, together at "
+            "most 1; what they leave is the test split."
+        )
 
 
 def share_of(key: str, train: float, validation: float, seed: int = 0, test: bool = True) -> Split:

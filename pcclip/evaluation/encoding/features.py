@@ -13,10 +13,10 @@ import numpy as np
 from rich.progress import Progress
 
 from pcclip.data.files import sync_folder
+from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.embedding import Transform, embed
 from pcclip.evaluation.encoding.encoders import ImageEncoder
-from pcclip.evaluation.encoding.locks import only_one
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
 

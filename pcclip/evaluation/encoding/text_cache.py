@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pcclip.data.files import write_atomically
+from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoding.locks import only_one
 from pcclip.evaluation.statistics import Floats
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.protocols.clustered import clustered_means
+from pcclip.evaluation.protocols.pair_draws import chance
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Floats, Indices
@@ -104,8 +104,7 @@ class Analogies(EvaluationProtocol):
     def _draw(self, attribute: str, classes: int, values: int) -> Indices:
         """(4, n): class 1, class 2, value v, value w; classes and values differ."""
         total = classes * (classes - 1) * values * (values - 1)
-        digest = int.from_bytes(hashlib.sha256(attribute.encode()).digest()[:8], "little")
-        rng = np.random.default_rng([self.seed, digest])
+        rng = chance(self.seed, attribute)
         chosen = (
             rng.choice(total, self.analogies, replace=False) if total > self.analogies else np.arange(total)
         )

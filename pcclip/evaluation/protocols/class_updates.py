@@ -13,7 +13,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.protocol import Subject
 from pcclip.evaluation.protocols.class_pairs import ClassPairs
 from pcclip.evaluation.protocols.classification import top_scores
-from pcclip.evaluation.protocols.gains import mcnemar
+from pcclip.evaluation.protocols.gains import won_and_lost
 from pcclip.evaluation.statistics import Floats, Indices
 from pcclip.geometry import comparative_update
 
@@ -97,5 +97,5 @@ class Trial:
             "alpha": self.alpha,
             "grid": {f"{alpha:g}": round(accuracy, 6) for alpha, accuracy in self.grid.items()},
             "pairs": self.pairs.notes(classes),
-            "mcnemar": {score: mcnemar(self.before[score], self.after[score]) for score in SCORES},
+            "mcnemar": {score: won_and_lost(self.before[score], self.after[score]) for score in SCORES},
         }

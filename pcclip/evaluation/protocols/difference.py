@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -12,7 +11,7 @@ import numpy as np
 from pcclip.errors import PcclipError
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject
 from pcclip.evaluation.protocols.contrasts import Contrast
-from pcclip.evaluation.protocols.pair_draws import count_pairs, listed_pairs, sample_pairs
+from pcclip.evaluation.protocols.pair_draws import chance, count_pairs, listed_pairs, sample_pairs
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Indices, Observations, Parts, mean_over_seeds
@@ -165,8 +164,7 @@ class DifferenceClassification(EvaluationProtocol):
 
     def _pairs(self, contrast: Contrast, seed: int, drawn: Indices | None) -> tuple[Indices, Indices]:
         """Places of pairs in `contrast.pictures`."""
-        digest = hashlib.sha256(contrast.question.attribute.encode()).digest()[:8]
-        rng = np.random.default_rng([seed, int.from_bytes(digest, "little")])
+        rng = chance(seed, contrast.question.attribute)
         values, margin = contrast.values, contrast.question.margin
         places = np.arange(len(values))
         if drawn is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from pcclip.data.records import Triple, stable_hash
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.errors import PcclipError
-from pcclip.evaluation.protocols.pair_draws import sample_pairs
+from pcclip.evaluation.protocols.pair_draws import chance, sample_pairs
 from pcclip.evaluation.questions import Question
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Doubles, Indices
@@ -93,8 +92,7 @@ def question_cases(
     """
     values, names = data.values(question)
     pictures = pictures[np.isfinite(values[pictures])]
-    digest = hashlib.sha256(question.attribute.encode()).digest()[:8]
-    rng = np.random.default_rng([seed, int.from_bytes(digest, "little")])
+    rng = chance(seed, question.attribute)
     pairs = sample_pairs(values[pictures], question.margin, count, rng)
     if not len(pairs[0]):
         raise PcclipError(

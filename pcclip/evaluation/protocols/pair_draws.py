@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from pcclip.evaluation.statistics import Doubles, Indices
+
+
+def chance(seed: int, attribute: str) -> np.random.Generator:
+    """A source of chance of each attribute's own: what is drawn for one does not depend on the others."""
+    digest = hashlib.sha256(attribute.encode()).digest()[:8]
+    return np.random.default_rng([seed, int.from_bytes(digest, "little")])
 
 
 def count_pairs(values: Doubles, margin: float) -> int:

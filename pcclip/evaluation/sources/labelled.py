@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcclip.data.sources.base import SPLITS
-from pcclip.data.sources.splits import share_of
+from pcclip.data.sources.splits import check_shares, share_of
 from pcclip.errors import PcclipError
 from pcclip.evaluation.sets import EvaluationSet, Pictures, SetSource
 from pcclip.evaluation.sources.words import Words, names_of, prompts_of
@@ -168,11 +168,7 @@ class SharedOutSource(LabelledSource):
 
     def __post_init__(self) -> None:
         """Refuses shares that are none."""
-        if min(self.train, self.validation) < 0 or not 0 < self.train + self.validation <= 1:
-            raise PcclipError(
-                f"{self.set_name}: 'train' ({self.train}) and 'validation' ({self.validation}) are shares "
-                "from 0 to 1, together at most 1; what they leave is the test split."
-            )
+        check_shares(self.set_name, self.train, self.validation)
 
     def _within(self, key: str, split: str) -> bool:
         return split == ALL or share_of(key, self.train, self.validation, self.seed) == split
