@@ -63,6 +63,8 @@ def find(model: str | Path, pretrained: str | None = None, stage: Stage = "tuned
         )
     if stage != "tuned":
         raise PcclipError(f"{text!r}: only runs and the folders that they made have a stage {stage!r}")
+    if pretrained is not None and Path(pretrained).expanduser().is_file():
+        pretrained = str(Path(pretrained).expanduser().absolute())
     named = Named(text, pretrained)
     return Found(named, " ".join(filter(None, (text, pretrained))), finetuned=False)
 
@@ -75,7 +77,7 @@ def _model_folder(folder: Path, stage: Stage) -> Found:
         if meta is None:
             raise PcclipError(f"{folder}: does not say what it was finetuned from (no {_META})")
         return _base(folder, meta.get("base"), _title(folder))
-    return Found(Named(f"{_LOCAL}{folder}"), _title(folder), _continues(meta))
+    return Found(_local(folder), _title(folder), _continues(meta))
 
 
 def _run(folder: Path, stage: Stage) -> Found:
@@ -98,7 +100,7 @@ def _run(folder: Path, stage: Stage) -> Found:
     weights = run.folder / STAGES[stage]
     if not (weights / _CONFIG).is_file():
         raise PcclipError(f"{weights}: this run has no {stage} weights ({_CONFIG} is not there).")
-    return Found(Named(f"{_LOCAL}{weights}"), f"{title} {stage}", _continues(_meta(weights)))
+    return Found(_local(weights), f"{title} {stage}", _continues(_meta(weights)))
 
 
 def _base(folder: Path, base: Mapping[str, Any] | None, title: str) -> Found:
@@ -106,12 +108,15 @@ def _base(folder: Path, base: Mapping[str, Any] | None, title: str) -> Found:
         raise PcclipError(f"{folder}: was trained from random weights, which are not kept; it has no base.")
     name, pretrained = base["name"], base["pretrained"]
     if name.startswith(_LOCAL):
-        return Found(
-            Named(_LOCAL + str(_from(folder, name.removeprefix(_LOCAL)))), f"{title} base", finetuned=False
-        )
+        return Found(_local(_from(folder, name.removeprefix(_LOCAL))), f"{title} base", finetuned=False)
     if pretrained is not None and Path(pretrained).suffix:
-        pretrained = str(_from(folder, pretrained))
+        pretrained = str(_from(folder, pretrained).absolute())
     return Found(Named(name, pretrained), f"{title} base", finetuned=False)
+
+
+def _local(folder: Path) -> Named:
+    # Absolute: weights are loaded when they are needed, wherever the process has gone by then.
+    return Named(f"{_LOCAL}{folder.absolute()}")
 
 
 def _from(folder: Path, path: str) -> Path:
