@@ -20,7 +20,7 @@ from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.encoding.models import Model, NamedModel
 from pcclip.evaluation.statistics import Floats, Indices
 from pcclip.inference.finding import Found, Stage, find
-from pcclip.inference.ordering import best, rank_scores, search_scores
+from pcclip.inference.ordering import WEIGHT, best, rank_scores, search_scores
 from pcclip.inference.pictures import Picture, given_set
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ class DifferenceModel:
         A text tower finetuned on differences puts "the first picture is darker" along the difference of a
         darker and a lighter picture, so that f(text) is the direction itself. Any CLIP has, without
         training, the difference of two captions: f(text) - f(opposite), as f("a dark picture") - f("a light
-        picture").
+        picture"). The finetuned tower too gains by f("it is darker") - f("it is lighter"): what the two
+        sentences share, their subject and their form, falls out.
 
         Args:
             text: How pictures differ; with `opposite`, what one end of the direction shows.
@@ -274,8 +275,7 @@ class DifferenceModel:
             >>> base.rank("photos", "a large animal", "a small animal", top=1)
             [Placed(picture='....jpg', score=..., number=...)]
         """
-        if opposite is None:
-            self.warn_if_plain()
+        self._warn(opposite)
         direction = self.direction(text, opposite)
         _, names, features = self._opened(pictures)
         scores = rank_scores(features, direction)
@@ -288,7 +288,7 @@ class DifferenceModel:
         but: str,
         opposite: str | None = None,
         *,
-        weight: float = 1.0,
+        weight: float = WEIGHT,
         top: int | None = None,
     ) -> list[Placed]:
         """Pictures like one, but changed as a text says: near to unit(g(like) + weight * direction).
@@ -309,6 +309,7 @@ class DifferenceModel:
             >>> model.search("photos", like="photos/a.jpg", but="with more snow", top=1)
             [Placed(picture='....jpg', score=..., number=...)]
         """
+        self._warn(opposite)
         direction = self.direction(but, opposite)
         gallery, names, features = self._opened(pictures)
         row = _place_of(like, gallery, names)
@@ -321,15 +322,18 @@ class DifferenceModel:
         others = len(scores) - 1 if top is None else min(top, len(scores) - 1)
         return _placed(names, scores, best(wanted, others))
 
-    def warn_if_plain(self) -> None:
-        """Logs that a lone comparison orders nothing, where the model does not say that it was finetuned."""
-        if not self.finetuned:
-            _log.warning(
-                "%s does not say that it was finetuned on differences: a comparison alone ('it is larger') "
-                "orders nothing then. Caption one end ('a large animal'), better with the other end as the "
-                "opposite ('a small animal').",
-                self.title,
-            )
+    def advice(self, opposite: str | None) -> str | None:
+        """What to know about a direction without `opposite` by this model; None if there is nothing."""
+        if self.finetuned or opposite is not None:
+            return None
+        return (
+            "does not say that it was finetuned on differences: a comparison alone (“it is larger”) orders "
+            "nothing then. Caption one end (“a large animal”), better with the opposite (“a small animal”)."
+        )
+
+    def _warn(self, opposite: str | None) -> None:
+        if advice := self.advice(opposite):
+            _log.warning("%s %s", self.title, advice)
 
     def _opened(
         self, pictures: Sequence[Picture] | Gallery | str | Path
