@@ -74,7 +74,7 @@ def _column(order: Ordered, top: int, titled: bool) -> str:
         items.append(f"<li>{_figure(order.gallery.path(one.number), caption)}</li>")
     heading = f"<h2>{html.escape(order.title)}</h2>\n" if titled else ""
     note = f"<p>This model {html.escape(order.note)}</p>\n" if order.note else ""
-    return f"<section>{heading}{note}<ol>\n" + "\n".join(items) + "\n</ol></section>"
+    return f"<section><div>{heading}{note}</div><ol>\n" + "\n".join(items) + "\n</ol></section>"
 
 
 def _figure(file: Path, caption: str) -> str:

@@ -345,7 +345,7 @@ class DifferenceModel:
         if isinstance(pictures, Gallery):
             return pictures, pictures.files, pictures.features
         pictures = list(pictures)
-        return None, pictures, self.encode_images(pictures)
+        return None, pictures, self.encode_images(pictures, progress=len(pictures) > self._batch_size)
 
 
 def load(
