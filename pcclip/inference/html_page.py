@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -39,7 +40,7 @@ def write_page(
     """
     style = Template(_read("order.css")).substitute(count=len(orders))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    first = "" if start is None else _figure(start, f"<i>{html.escape(shown(start.name))}</i>")
+    first = "" if start is None else _figure(start, _name(start.name))
     page = Template(_read("order.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'",
         style=style,
@@ -69,12 +70,19 @@ def thumbnail(file: Path, side: int = _SIDE) -> tuple[bytes, tuple[int, int]]:
 def _column(order: Ordered, top: int, titled: bool) -> str:
     items = []
     for rank, one in enumerate(order.placed[:top], start=1):
-        name = html.escape(shown(str(one.picture)))
-        caption = f"<span>{one.score:.3f}</span><b>{rank}</b> <i>{name}</i>"
+        caption = f"<span>{one.score:.3f}</span><b>{rank}</b> {_name(str(one.picture))}"
         items.append(f"<li>{_figure(order.gallery.path(one.number), caption)}</li>")
     heading = f"<h2>{html.escape(order.title)}</h2>\n" if titled else ""
     note = f"<p>This model {html.escape(order.note)}</p>\n" if order.note else ""
     return f"<section><div>{heading}{note}</div><ol>\n" + "\n".join(items) + "\n</ol></section>"
+
+
+def _name(name: str) -> str:
+    """A file's name, to be broken at its marks, over that of its folder; the whole where one points at it."""
+    folder, slash, last = shown(name).rpartition("/")
+    broken = re.sub(r"([-_.])", r"\1<wbr>", html.escape(last))
+    below = f"<small>{html.escape(folder + slash)}</small>" if folder else ""
+    return f'<i title="{html.escape(shown(name))}">{broken}</i>{below}'
 
 
 def _figure(file: Path, caption: str) -> str:

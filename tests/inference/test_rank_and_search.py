@@ -29,7 +29,6 @@ class Page(HTMLParser):
         self.sources: list[str] = []
         self.addresses: list[str] = []
         self.tags: set[str] = set()
-        self._texts: list[str] = []
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -39,14 +38,8 @@ class Page(HTMLParser):
                 (self.sources if tag == "img" else self.addresses).append(value or "")
         if tag == "section":
             self.orders.append([])
-        self._texts = []
-
-    def handle_data(self, data: str) -> None:
-        self._texts.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
         if tag == "i" and self.orders:
-            self.orders[-1].append("".join(self._texts))
+            self.orders[-1].append(str(dict(attrs)["title"]))
 
     def pictures(self) -> list[Image.Image]:
         head = "data:image/jpeg;base64,"
