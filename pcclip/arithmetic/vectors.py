@@ -23,8 +23,8 @@ class Arithmetic:
     """How an attribute moves a text (arXiv 2409.09721, text-to-image arithmetic; all this is open there).
 
     The attribute's text may be a word ("snowy") or a difference ("snowier than"): a tower that was tuned on
-    differences makes the latter a direction of the joint space. Its length is not trained, and two towers give
-    it two lengths; hence `direction`, where a weight means the same step for both.
+    differences makes the latter a direction of the joint space. Its length is not trained, and two towers
+    give it two lengths; hence `direction`, where a weight means the same step for both.
 
     Attributes:
         kind: `add`: base + weight * attribute. `average`: (1 - weight) * base + weight * attribute.
