@@ -92,6 +92,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         "any protocols on any sets, for finished runs and other models",
         _function("pcclip.evaluation.evaluate", "evaluate"),
     ),
+    "arithmetic": (
+        "pictures from embedding arithmetic, drawn by a generator and measured, base against tuned",
+        _function("pcclip.arithmetic.command", "arithmetic"),
+    ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }

@@ -136,8 +136,8 @@ def _read(path: Path) -> Fields:
         packaged = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, packaged, 1)
         raise PcclipError(
-            f"{path}: cannot be read ({error.strerror}). Give the path of a file of cases (YAML), or the name "
-            f"of one that pcclip has: {', '.join(near or packaged)}."
+            f"{path}: cannot be read ({error.strerror}). Give the path of a file of cases (YAML), or the "
+            f"name of one that pcclip has: {', '.join(near or packaged)}."
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise PcclipError(f"{path}: is not YAML ({error})") from error

@@ -37,7 +37,9 @@ class Remembering(nn.Module):
     ) -> None:
         """See the class."""
         super().__init__()
-        self.config = SimpleNamespace()  # torchmetrics asks it for the longest text; ours cut texts themselves
+        self.config = (
+            SimpleNamespace()
+        )  # torchmetrics asks it for the longest text; ours cut texts themselves
         self._model = model
         self._images, self._texts = images, texts
         self._known: dict[bytes, Tensor] = {}
@@ -141,9 +143,9 @@ def _of_transformers(name: str, device: str) -> ScorerModel:
         processor = CLIPProcessor.from_pretrained(name)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise PcclipError(
-            f"{name}: cannot be loaded as a CLIP of transformers ({str(error).splitlines()[0]}). Give a hub tag "
-            "ORG/NAME, a folder with config.json, weights, tokenizer and preprocessor_config.json, or a folder or "
-            "tag of open_clip."
+            f"{name}: cannot be loaded as a CLIP of transformers ({str(error).splitlines()[0]}). Give a hub "
+            "tag ORG/NAME, a folder with config.json, weights, tokenizer and preprocessor_config.json, or a "
+            "folder or tag of open_clip."
         ) from error
     longest = clip.config.text_config.max_position_embeddings
 

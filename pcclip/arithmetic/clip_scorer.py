@@ -26,8 +26,8 @@ class ClipScorer(PictureScorer):
     """Scores by a CLIP.
 
     - `clip_score`: CLIPScore (Hessel et al. 2021) by torchmetrics of picture and `target` (subject and
-      attribute in words), as a fraction: max(cosine, 0). torchmetrics itself says 100 times that, Hessel et al.
-      2.5 times; the paper's 0.532 and 0.542 (second hand) fit the latter.
+      attribute in words), as a fraction: max(cosine, 0). torchmetrics itself says 100 times that, Hessel et
+      al. 2.5 times; the paper's 0.532 and 0.542 (second hand) would fit the latter.
     - `attribute_gained`: 1 where the picture prefers `target` over the plain prompt by more than the picture
       without change does; the plain prompt is subtracted so that losing the subject is no gain.
     - `attribute_over_opposite`: 1 where `target` fits better than `against`.
@@ -35,8 +35,8 @@ class ClipScorer(PictureScorer):
     - `attribute_and_class`: 1 where the attribute is gained and the class kept.
 
     Attributes:
-        model: folder in transformers' or open_clip's format, hub tag ORG/NAME in transformers' format, or name
-            of open_clip's.
+        model: folder in transformers' or open_clip's format, hub tag ORG/NAME in transformers' format, or
+            name of open_clip's.
         pretrained: open_clip's pretrained tag; null for folders and hubs.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
         allow_same_tower: also score with a model that is one of the towers that draw.
@@ -62,8 +62,8 @@ class ClipScorer(PictureScorer):
         for name, tower in towers.items():
             if not self.allow_same_tower and self._loaded.is_tower(tower):
                 raise PcclipError(
-                    f"the scorer {self.model!r} reads texts as the {name} tower does, so it would judge pictures "
-                    "by what drew them. Name another model, or set allow_same_tower: true."
+                    f"the scorer {self.model!r} reads texts as the {name} tower does, so it would judge "
+                    "pictures by what drew them. Name another model, or set allow_same_tower: true."
                 )
 
     def score(
@@ -102,7 +102,9 @@ class ClipScorer(PictureScorer):
         return {
             "clip_score": self._clip_score(pixels, case.target),
             "attribute_gained": gained,
-            "attribute_over_opposite": float("nan") if against is None else float(target @ image > against @ image),
+            "attribute_over_opposite": float("nan")
+            if against is None
+            else float(target @ image > against @ image),
             "class_kept": kept,
             "attribute_and_class": gained * kept,
         }

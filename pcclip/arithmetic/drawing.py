@@ -67,8 +67,8 @@ class Studio:
     """Draws the pictures of one tower into one folder.
 
     Every picture carries a digest of all that decides it (generator, tower, texts, weight, seed). One that is
-    there with the same digest is kept, any other is drawn again; so a stopped evaluation goes on, and a change
-    of settings draws what it changes.
+    there with the same digest is kept, any other is drawn again; so a stopped evaluation goes on, and a
+    change of settings draws what it changes.
 
     Args:
         generator: That draws.
@@ -176,7 +176,9 @@ class Studio:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise PcclipError(f"{path}: cannot be written ({error.strerror}). Make room, or name another folder.") from error
+            raise PcclipError(
+                f"{path}: cannot be written ({error.strerror}). Make room, or name another folder."
+            ) from error
 
 
 def remove_leftovers(folder: Path) -> None:

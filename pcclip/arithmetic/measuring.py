@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pcclip.arithmetic.plan import UNCHANGED, Plan
-from pcclip.arithmetic.scorers import PictureScorer
+from pcclip.arithmetic.scorers import PictureScorer, Scores
 from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.protocol import Results
@@ -120,9 +120,7 @@ def results(name: str, plan: Plan, scores: Mapping[str, TowerScores]) -> dict[st
             metrics[f"arithmetic/{label}/mean/{score_name}"] = tuple((group, cell) for cell in plan.changed)
             for cell in () if subset else cells:
                 metrics[f"arithmetic/{label}/{cell}/{score_name}"] = ((group, cell),)
-    return {
-        tower: Results(f"{name}/all", len(plan.cases), groups[tower], metrics) for tower in towers
-    }
+    return {tower: Results(f"{name}/all", len(plan.cases), groups[tower], metrics) for tower in towers}
 
 
 def _case_means(towers: Mapping[str, Mapping[str, Grid]]) -> dict[str, dict[str, Grid]]:
@@ -144,10 +142,10 @@ def _subsets(plan: Plan) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
         yield group, np.array([group in case.groups for case in plan.cases])
 
 
-def _check(name: str, values: object, count: int, scorer: PictureScorer) -> None:
-    shape = np.shape(values)  # type: ignore[arg-type]
+def _check(name: str, values: Scores, count: int, scorer: PictureScorer) -> None:
+    shape = np.shape(values)
     if not re.fullmatch(r"\w+", name) or shape != (count,):
         raise PcclipError(
-            f"{type(scorer).__qualname__}: its score {name!r} is of shape {shape} for {count} pictures; a score "
-            "is one number per picture, and its name of letters, digits and '_'"
+            f"{type(scorer).__qualname__}: its score {name!r} is of shape {shape} for {count} pictures; a "
+            "score is one number per picture, and its name of letters, digits and '_'"
         )

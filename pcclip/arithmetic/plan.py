@@ -40,8 +40,8 @@ class Wanted:
 class Plan:
     """All pictures of one tower: cases x (no change, weights, attribute in words) x seeds.
 
-    A picture without change is that of all cases of its subject. It is drawn anew for each tower, since a tuned
-    tower also reads the plain prompt otherwise.
+    A picture without change is that of all cases of its subject. It is drawn anew for each tower, since a
+    tuned tower also reads the plain prompt otherwise.
 
     Args:
         cases: What is changed in what.
@@ -59,16 +59,16 @@ class Plan:
         """See the class."""
         if not cases or not weights or not seeds or not all(weight > 0 for weight in weights):
             raise PcclipError(
-                f"picture arithmetic: {len(cases)} cases, weights {list(weights)}, seeds {list(seeds)}: give at "
-                "least one of each, and weights above 0 (weight 0 is always drawn)."
+                f"picture arithmetic: {len(cases)} cases, weights {list(weights)}, seeds {list(seeds)}: give "
+                "at least one of each, and weights above 0 (weight 0 is always drawn)."
             )
         if len(set(weights)) < len(weights) or len(set(seeds)) < len(seeds):
             raise PcclipError("picture arithmetic: a weight or a seed is named twice. Keep one.")
         lacking = [case.name for case in cases if case.opposite is None]
         if arithmetic.relative_to == "opposite" and lacking:
             raise PcclipError(
-                f"the case {lacking[0]} has no 'opposite', which relative_to: opposite subtracts. Give it one, or "
-                "set relative_to: empty or nothing."
+                f"the case {lacking[0]} has no 'opposite', which relative_to: opposite subtracts. Give it "
+                "one, or set relative_to: empty or nothing."
             )
         self.cases = tuple(cases)
         self.weights = tuple(sorted(weights))

@@ -58,9 +58,10 @@ class PictureScorer(ABC):
         Raises:
             PcclipError: One of them is the model that this scores with.
         """
+        return  # a scorer without a model of its own has no part in anything
 
     def describe(self) -> dict[str, Any]:
         """What decides the scores, for the record, as JSON takes it."""
         named = f"{type(self).__module__}.{type(self).__qualname__}"
-        settings = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
-        return {"class": named, **settings}
+        fields: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+        return {"class": named, **fields}
