@@ -1,9 +1,9 @@
 """A complete Stable Diffusion XL pipeline of the real classes, with small random weights, and towers for it.
 
 `save_pipeline` writes the folder that `StableDiffusionXLPipeline.from_pretrained` reads (model_index.json,
-safetensors, tokenizers): 32 x 32 pictures, a fiftieth of a second each with two steps. As in the published model,
-its first text encoder is the text tower of a CLIP with QuickGELU: `save_towers` writes that tower and a finetuned
-one as `pcclip fit` does, `RUN/model`.
+safetensors, tokenizers): 32 x 32 pictures, a twentieth of a second each with two steps. As in the published
+model, its first text encoder is the text tower of a CLIP with QuickGELU: `save_towers` writes it and a
+finetuned one as `pcclip fit` does, `RUN/model`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def save_pipeline(folder: Path, base_tower: Path, seed: int = 0) -> Path:
 
 
 def tokenizer(pad: str) -> CLIPTokenizer:
-    """CLIP's tokenizer, from open_clip's table of merges; the two encoders of the real model pad differently."""
+    """CLIP's tokenizer, from open_clip's table of merges; the real model's two encoders pad differently."""
     vocabulary, merges = _table()
     return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad, model_max_length=77)
 
