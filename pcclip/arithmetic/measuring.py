@@ -112,14 +112,14 @@ def results(name: str, plan: Plan, scores: Mapping[str, TowerScores]) -> dict[st
             rows = np.flatnonzero(everywhere & members)
             if len(rows) < (_LEAST if subset else 1):
                 continue
-            label = f"{name}-{subset}" if subset else name
-            group = f"arithmetic-{label}-{score_name}"
+            mean = f"mean-{subset}" if subset else "mean"
+            group = f"arithmetic-{name}-{mean}-{score_name}"
             for tower in towers:
                 columns = {cell: means[tower][cell][rows].astype(np.float32) for cell in cells}
                 groups[tower][group] = Observations(rows, None, columns)
-            metrics[f"arithmetic/{label}/mean/{score_name}"] = tuple((group, cell) for cell in plan.changed)
+            metrics[f"arithmetic/{name}/{mean}/{score_name}"] = tuple((group, cell) for cell in plan.changed)
             for cell in () if subset else cells:
-                metrics[f"arithmetic/{label}/{cell}/{score_name}"] = ((group, cell),)
+                metrics[f"arithmetic/{name}/{cell}/{score_name}"] = ((group, cell),)
     return {tower: Results(f"{name}/all", len(plan.cases), groups[tower], metrics) for tower in towers}
 
 
