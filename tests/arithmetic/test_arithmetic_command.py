@@ -191,3 +191,25 @@ def test_a_killed_evaluation_goes_on_with_the_same_pictures(place: Path, run: Pa
     after = stamps(other)
     assert {name: after[name] for name in there} == there  # none was drawn twice
     assert pictures(other) == pictures(run)
+
+
+def test_a_scorer_that_is_one_of_the_towers_is_refused_before_anything_is_drawn(
+    place: Path, tmp_path: Path, run: Path, capsys
+) -> None:
+    other = tmp_path / "small" / "seed0"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("arithmetic", "results"))
+    scorer = {"class_path": "pcclip.arithmetic.clip_scorer.ClipScorer",
+              "init_args": {"model": str(run / "model"), "device": "cpu"}}  # fmt: skip
+    assert main(words(place, other, f"--pictures.scorers={json.dumps([scorer])}")) == 1
+    assert "reads texts as the tuned tower does" in capsys.readouterr().err
+    assert pictures(other) == {}
+
+
+def test_a_model_from_anywhere_is_drawn_by_alone(place: Path, tmp_path: Path, capsys) -> None:
+    few = ["--pictures.weights=[1]", "--pictures.seeds=[3]", "--pictures.sample=2", f"--out={tmp_path}"]
+    model = json.dumps([{"name": f"local-dir:{place / 'towers/base/model'}", "label": "plain"}])
+    assert main(["arithmetic", f"--config={place / 'arithmetic.yaml'}", f"--models={model}", *few]) == 0
+    assert len(list((tmp_path / SUITE / "plain/pictures/base").glob("**/*.png"))) == 2 * 3
+    assert "arithmetic/few/mean/clip_score" in Measured.load(tmp_path / SUITE / "plain/base")["few"].metrics
+    assert main(["arithmetic", f"--config={place / 'arithmetic.yaml'}"]) == 1
+    assert "nothing to evaluate" in capsys.readouterr().err
