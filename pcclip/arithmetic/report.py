@@ -181,8 +181,8 @@ def _notes(report: Report) -> Iterator[str]:
                 yield f"{tower}, mean over weights, minus {what}: {'; '.join(told)}."
     seeds = ", ".join(map(str, report.plan.seeds))
     yield (
-        f"{len(report.plan.cases)} cases, seeds of the noise {seeds}, shared by all towers. Without change each "
-        "tower reads the plain prompt its own way, so these pictures differ too."
+        f"{len(report.plan.cases)} cases, seeds of the noise {seeds}, shared by all towers. Without change "
+        "each tower reads the plain prompt its own way, so these pictures differ too."
     )
 
 
