@@ -93,6 +93,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.evaluation.evaluate", "evaluate"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "export": (
+        "a model for open_clip, transformers or the hub, with its card",
+        _function("pcclip.export.command", "export", positional=True),
+    ),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }
 

@@ -32,7 +32,7 @@ class Source:
         pretrained: pretrained tag or file path; None for hubs and folders.
         weights: checkpoint file if it is known to be a local one.
         preprocess: preprocessing that a config beside a checkpoint file asks for.
-        transformers: folder of a `CLIPModel` that is to be converted; `name` and `model_config` say nothing then.
+        transformers: folder of a `CLIPModel` that is to be converted; `model_config` is empty then.
     """
 
     name: str
@@ -42,13 +42,19 @@ class Source:
     preprocess: dict[str, Any] | None = None
     transformers: Path | None = None
 
+    @property
+    def label(self) -> str:
+        """The last part of the name: what follows `hf-hub:`, or the folder without those above it."""
+        schema, identifier = parse_model_name(self.name)
+        return Path(identifier).name if schema == "local-dir" else identifier
+
 
 def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir: str | None) -> Source:
     """Check a model name and its weights.
 
     Args:
-        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's configs. Hubs and folders
-            may hold open_clip's files, or those of transformers' CLIPModel.
+        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's configs. Hubs and
+            folders may hold open_clip's files, or those of transformers' CLIPModel.
         pretrained: open_clip's pretrained tag, or the path of a checkpoint file; None for hubs and folders.
         random_init: no weights are wanted.
         cache_dir: where downloads go; None for the hub's default.
@@ -106,7 +112,9 @@ def _hub_transformers(identifier: str, cache_dir: str | None) -> Path | None:
         hf_hub_download(identifier, TRANSFORMERS_CONFIG, cache_dir=cache_dir)
         small = ["*.json", "merges.txt"]
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            folder = Path(snapshot_download(identifier, cache_dir=cache_dir, allow_patterns=[*small, weights]))
+            folder = Path(
+                snapshot_download(identifier, cache_dir=cache_dir, allow_patterns=[*small, weights])
+            )
             if any(folder.glob(weights)):
                 break
     except Exception:  # the hub client raises many kinds; what the caller tried first is the error to show
@@ -125,8 +133,8 @@ def _transformers(name: str, folder: Path) -> Source:
         ) from error
     if kind != "clip":
         raise ModelError(
-            f"{path}: model_type is '{kind}'; of transformers' models only whole CLIPs ('clip') can be loaded. "
-            f"Give a folder with {CONFIG}, or a CLIPModel's"
+            f"{path}: model_type is '{kind}'; of transformers' models only whole CLIPs ('clip') can be "
+            f"loaded. Give a folder with {CONFIG}, or a CLIPModel's"
         )
     return Source(name, {}, transformers=folder)
 

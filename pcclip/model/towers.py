@@ -178,7 +178,7 @@ def load_towers(
     if source.transformers is not None:
         from pcclip.model.conversion.incoming import from_transformers  # needs this module
 
-        converted = from_transformers(source.transformers)
+        converted = from_transformers(source.transformers, source.label)
         towers = Towers(converted.clip, name, converted.model_config, converted.tokenizer)
     else:
         clip = _create(source, random_init, cache_dir)

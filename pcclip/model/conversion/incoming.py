@@ -28,13 +28,14 @@ class Incoming:
     tokenizer: Any
 
 
-def from_transformers(folder: Path) -> Incoming:
-    """Read a folder with a `CLIPModel`: weights (safetensors, also in parts; or .bin without code), tokenizer.
+def from_transformers(folder: Path, name: str) -> Incoming:
+    """Read a folder with a `CLIPModel`: weights (safetensors, also in parts, or .bin), tokenizer.
 
     A folder without `preprocessor_config.json` gets CLIP's own preprocessing.
 
     Args:
         folder: with `config.json` and weights.
+        name: of the model, for open_clip to look for its tokenizer by, where that is none of its own.
 
     Raises:
         ModelError: weights are missing, left over or of other sizes; or open_clip has no such model.
@@ -50,7 +51,7 @@ def from_transformers(folder: Path) -> Incoming:
     text = model_config["text_cfg"]
     tokenizer, own = read_tokenizer(folder, text["context_length"], text["vocab_size"])
     if not own:
-        text["hf_tokenizer_name"] = str(folder)
+        text["hf_tokenizer_name"] = name
     return Incoming(clip, model_config, tokenizer)
 
 
@@ -65,7 +66,9 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
             f"{folder}: cannot read the weights ({reason}); it needs model.safetensors, or all its parts and "
             "model.safetensors.index.json"
         ) from error
-    wrong = {kind: sorted(map(str, loading[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")}
+    wrong = {
+        kind: sorted(map(str, loading[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")
+    }
     wrong["unexpected"] = [n for n in wrong["unexpected"] if not n.endswith("position_ids")]
     if any(wrong.values()):
         said = "; ".join(f"{len(names)} {kind} ({names[0]} ...)" for kind, names in wrong.items() if names)

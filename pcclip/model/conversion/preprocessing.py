@@ -1,8 +1,8 @@
 """What is done to pictures: open_clip's preprocessing config and transformers' `CLIPImageProcessor`.
 
 Where the margin that the crop cuts off is odd, open_clip and transformers may round its half to different
-sides: the crop is then one pixel aside. Everything else is the same, bit for bit with `backend="pil"`;
-transformers' default since its version 5 resizes by torchvision, which rounds some pixels by one of 255 levels.
+sides: the crop is then one pixel aside. Everything else is the same, bit for bit with `backend="pil"`; the
+default of transformers since its version 5 resizes by torchvision, which rounds a little otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def image_processor(config: dict[str, Any]) -> CLIPImageProcessor:
     if height != width or config["resize_mode"] == "longest":
         raise ModelError(
             f"CLIPImageProcessor cannot do this model's preprocessing (size {height} x {width}, resize_mode "
-            f"'{config['resize_mode']}'); export for open_clip, or only the text tower"
+            f"'{config['resize_mode']}'); export it --to open_clip, or its text tower alone (--part text)"
         )
     square = {"height": height, "width": width}
     squash = config["resize_mode"] == "squash"

@@ -1,8 +1,9 @@
 """CLIP's tokenizer: open_clip's `SimpleTokenizer` and transformers' `CLIPTokenizer`.
 
-Both give the same ids, up to what stands after the end of text (0 in open_clip, its own id in transformers), but
-for texts that open_clip cleans first (by `ftfy` and HTML's entities): "fancy" quotes, `&amp;`, ligatures. The
-words `<|startoftext|>` and `<|endoftext|>` are tokens for transformers and text for open_clip.
+Both give the same ids up to the end of text, after which 0 stands in open_clip and the end's own id in
+transformers. Other ids have texts that open_clip cleans first (by `ftfy` and HTML's entities): typographic
+quotes, `&amp;`, ligatures. The words `<|startoftext|>` and `<|endoftext|>` are tokens for transformers and
+text for open_clip.
 """
 
 from __future__ import annotations
@@ -24,25 +25,27 @@ _SPECIAL = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token":
 def save_tokenizer(towers: Towers, folder: Path) -> None:
     """Write the tokenizer into a folder, so that transformers of any version reads it there.
 
-    Files: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, for CLIP's own also `vocab.json`
-    and `merges.txt`.
+    Files: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, for CLIP's own also
+    `vocab.json` and `merges.txt`.
 
     Raises:
         ModelError: transformers has no such tokenizer.
     """
     tokenizer: Any = towers.tokenizer
-    options = dict(towers.model_config["text_cfg"].get("tokenizer_kwargs") or {})
+    options: dict[str, Any] = dict(towers.model_config["text_cfg"].get("tokenizer_kwargs") or {})
     plain = options.pop("clean", None) in (None, "lower", "whitespace") and not options
-    if not plain or getattr(tokenizer, "tokenizer_mode", ""):
+    if not plain or getattr(tokenizer, "tokenizer_mode", None):
         raise ModelError(
             f"this model's tokenizer has options of open_clip's own ({towers.model_config['text_cfg']}) that "
-            "transformers' cannot follow; export it for open_clip"
+            "transformers' cannot follow; export it --to open_clip"
         )
     if isinstance(tokenizer, HFTokenizer):
         tokenizer.save_pretrained(str(folder))
         return
     if type(tokenizer) is not SimpleTokenizer:
-        raise ModelError(f"a {type(tokenizer).__name__} has no like in transformers; export for open_clip")
+        raise ModelError(
+            f"a {type(tokenizer).__name__} has no like in transformers; export it --to open_clip"
+        )
     vocabulary = _vocabulary(tokenizer)
     merges = list(tokenizer.bpe_ranks)
     theirs = CLIPTokenizer(
@@ -79,8 +82,8 @@ def read_tokenizer(folder: Path, context_length: int, vocabulary: int) -> tuple[
         return HFTokenizer(str(folder), context_length=context_length), False
     if vocabulary != simple.vocab_size:
         raise ModelError(
-            f"{folder}: has no tokenizer files, and its {vocabulary} tokens are not CLIP's {simple.vocab_size}; "
-            "put tokenizer.json and tokenizer_config.json there"
+            f"{folder}: has no tokenizer files, and its {vocabulary} tokens are not CLIP's "
+            f"{simple.vocab_size}: put tokenizer.json and tokenizer_config.json there"
         )
     return simple, True
 
