@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from pcclip.cli import main
+from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import Towers, load_towers
 
 TEXTS = ["the first picture is darker", "Two dogs, one of THEM larger!", "snow " * 100]
@@ -118,11 +119,20 @@ def test_open_clip(run: Path, pictures: list[Path], tmp_path: Path) -> None:
 
 
 def test_transformers(run: Path, pictures: list[Path], tmp_path: Path) -> None:
-    out = tmp_path / "exported"
+    """A whole model, and the text tower of one whose image tower is no vision transformer."""
+    out, text = tmp_path / "exported", tmp_path / "text"
     words = ["--to", "transformers", "--stage", "interpolated", "--out", str(out)]
     assert main(["export", str(run), *words]) == 0
     assert {file.suffix for file in out.iterdir()} == {".json", ".txt", ".md", ".safetensors", ""}
-    agree(elsewhere(TRANSFORMERS, str(out), pictures), 1, run / "interpolated", pictures)
+    torch.manual_seed(0)
+    other = save_folder(load_towers("pcclip-mini", random_init=True), tmp_path / "model")
+    words = ["--to", "transformers", "--part", "text", "--out", str(text)]
+    assert main(["export", str(other), *words]) == 0
+
+    whole, alone = elsewhere(f"{TRANSFORMERS}\nname = {str(text)!r}\n{TEXT}", str(out), pictures)
+    agree([whole], 1, run / "interpolated", pictures)
+    torch.testing.assert_close(alone[1], here(other, pictures)[1], rtol=0, atol=1e-5)
+
     again = here(out, pictures)  # and back into pcclip
     before = here(run / "interpolated", pictures)
     torch.testing.assert_close(again[0], before[0], rtol=0, atol=1e-6)
@@ -137,18 +147,6 @@ def test_hub_folder(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     hub = in_the_hub(out, tmp_path / "hub")
     found = elsewhere(OPEN_CLIP + TRANSFORMERS, "hf-hub:someone/tuned", pictures, hub)
     agree(found, 2, run / "model", pictures)
-
-
-def test_text_tower_of_a_model_that_is_no_vit(pictures: list[Path], tmp_path: Path) -> None:
-    from pcclip.model.checkpoint import save_folder
-
-    torch.manual_seed(0)
-    model = save_folder(load_towers("pcclip-mini", random_init=True), tmp_path / "model")
-    out = tmp_path / "text"
-    words = ["--to", "transformers", "--part", "text", "--out", str(out)]
-    assert main(["export", str(model), *words]) == 0
-    ((_, found, _),) = elsewhere(TEXT, str(out), pictures)
-    torch.testing.assert_close(found, here(model, pictures)[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
