@@ -19,7 +19,7 @@ Example:
 
     A picture like one, but different:
 
-    >>> found = model.search("photos", like="photos/a.jpg", but="with more snow", weight=2.0)
+    >>> found = model.search("photos", like="photos/a.jpg", but="with more snow", weight=3.0)
     >>> "a.jpg" in [placed.picture for placed in found]
     False
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pcclip.errors import PcclipError
 from pcclip.inference.finding import STAGES
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel, Placed, load
+from pcclip.inference.ordering import WEIGHT
 from pcclip.inference.results import Ordered, print_table, write_csv
 
 _TABLE, _PAGE = 20, 100
@@ -52,7 +53,10 @@ def search(words: Sequence[str]) -> None:
     parser.add_argument("--like", required=True, metavar="PICTURE", help="a picture, of the folder or not")
     parser.add_argument("--but", required=True, metavar="TEXT", help="the change, as 'at night'")
     parser.add_argument(
-        "--weight", type=float, default=1.0, help="of the change; 0 finds the nearest pictures"
+        "--weight",
+        type=float,
+        default=WEIGHT,
+        help=f"of the change, {WEIGHT:g} by default; 0 finds the nearest pictures",
     )
     asked = parser.parse_args(words)
 
@@ -66,24 +70,24 @@ def search(words: Sequence[str]) -> None:
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=f"pcclip {verb}", description=description, formatter_class=ArgumentDefaultsHelpFormatter
-    )
+    parser = ArgumentParser(prog=f"pcclip {verb}", description=description)
     add = parser.add_argument
     add("folder", help="searched for pictures, with all folders in it")
     add("--model", required=True, help="runs/EXPERIMENT/VERSION, a model's folder, an open_clip tag, or "
         "hf-hub:ORG/NAME")  # fmt: skip
     add("--pretrained", help="of a tag: open_clip's pretrained tag, or a file of weights")
-    add("--stage", choices=("base", *STAGES), default="tuned", help="which weights of a run")
-    add("--opposite", metavar="TEXT", help="the other end of the direction, which is then that of two "
-        "captions, f(text) - f(opposite): what a model that is not finetuned needs")  # fmt: skip
+    add(
+        "--stage", choices=("base", *STAGES), default="tuned", help="which weights of a run; tuned by default"
+    )
+    add("--opposite", metavar="TEXT", help="the other end of the direction, which is then that of the "
+        "two texts, f(text) - f(opposite): surer, and what a model that is not finetuned needs")  # fmt: skip
     add("--compare", metavar="MODEL", help="base, interpolated, or another model: its order beside the first")
-    add("--top", type=int, help=f"pictures to show; {_TABLE} in the table and {_PAGE} on the page, and all "
-        "in the CSV, if it is not given")  # fmt: skip
+    add("--top", type=int, metavar="K", help=f"pictures to show; {_TABLE} in the table, {_PAGE} on the page "
+        "and all in the CSV, if it is not given")  # fmt: skip
     add("--csv", metavar="FILE", help="write rank, file and score there")
     add("--html", metavar="FILE", help="write a page of thumbnails there, which needs nothing beside it")
-    add("--cache_dir", default="data/cache", help="where embeddings are kept")
-    add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
+    add("--cache_dir", default="data/cache", help="where embeddings are kept; data/cache by default")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto, the default")
     return parser
 
 
@@ -97,7 +101,8 @@ def _show(asked: Namespace, order: Order, heading: str, start: Path | None = Non
     orders = []
     for model in models:
         gallery = Gallery.open(asked.folder, model)
-        orders.append(Ordered(model.title, gallery, order(model, gallery, needed)))
+        placed = order(model, gallery, needed)
+        orders.append(Ordered(model.title, gallery, placed, model.advice(asked.opposite)))
     titles = " and ".join(model.title for model in models)
     about = f"{len(orders[0].gallery):,} pictures of {asked.folder}, by {titles}"
     print_table(orders, f"{heading}: {about}", asked.top or _TABLE)

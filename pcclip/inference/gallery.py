@@ -23,7 +23,7 @@ from pcclip.inference.gallery_files import Entries, Kept, Listing, list_pictures
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pcclip.inference.model import DifferenceModel
+    from pcclip.inference.embedding_model import EmbeddingModel
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Gallery:
     def open(
         cls,
         folder: str | Path,
-        model: DifferenceModel,
+        model: EmbeddingModel,
         cache: str | Path | None = None,
         progress: bool = True,
     ) -> Gallery:
@@ -169,7 +169,7 @@ def _embedded(
     folder: Path,
     listing: Listing,
     known: Entries,
-    model: DifferenceModel,
+    model: EmbeddingModel,
     kept: Kept | None,
     progress: bool,
 ) -> Entries:

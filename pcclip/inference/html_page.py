@@ -61,7 +61,8 @@ def thumbnail(file: Path, side: int = _SIDE) -> tuple[bytes, tuple[int, int]]:
     size = picture.size
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82, optimize=True)
+    fine = {"quality": 95, "subsampling": 0} if max(size) <= _SMALL else {"quality": 82}
+    picture.save(buffer, "JPEG", optimize=True, **fine)
     return buffer.getvalue(), size
 
 
@@ -72,7 +73,8 @@ def _column(order: Ordered, top: int, titled: bool) -> str:
         caption = f"<span>{one.score:.3f}</span><b>{rank}</b> <i>{name}</i>"
         items.append(f"<li>{_figure(order.gallery.path(one.number), caption)}</li>")
     heading = f"<h2>{html.escape(order.title)}</h2>\n" if titled else ""
-    return f"<section>{heading}<ol>\n" + "\n".join(items) + "\n</ol></section>"
+    note = f"<p>This model {html.escape(order.note)}</p>\n" if order.note else ""
+    return f"<section><div>{heading}{note}</div><ol>\n" + "\n".join(items) + "\n</ol></section>"
 
 
 def _figure(file: Path, caption: str) -> str:

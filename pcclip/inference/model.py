@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoding.embedding import Transform, embed
 from pcclip.evaluation.encoding.encoders import unit
-from pcclip.evaluation.encoding.models import Model, NamedModel
 from pcclip.evaluation.statistics import Floats, Indices
-from pcclip.inference.finding import Found, Stage, find
-from pcclip.inference.ordering import best, rank_scores, search_scores
-from pcclip.inference.pictures import Picture, given_set
+from pcclip.inference.embedding_model import EmbeddingModel
+from pcclip.inference.finding import Stage, find
+from pcclip.inference.ordering import WEIGHT, best, rank_scores, search_scores
+from pcclip.inference.pictures import Picture, is_one, listed
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pcclip.evaluation.sets import EvaluationSet
     from pcclip.inference.gallery import Gallery
 
 _log = logging.getLogger(__name__)
@@ -53,113 +50,8 @@ class Placed(NamedTuple):
     number: int
 
 
-class DifferenceModel:
-    """A CLIP that is asked about differences. `load` makes one.
-
-    The towers are loaded when something has to be encoded: embeddings that are kept need neither them nor
-    torch.
-
-    Args:
-        found: The weights.
-        device: Where the towers are to be; `auto` takes a GPU where there is one.
-        cache: Folder where embeddings are kept; None keeps none beyond this object.
-        batch_size: Pictures per call of the image tower.
-
-    Attributes:
-        title: What it is called, for people.
-        finetuned: Whether its folder says that it was finetuned from other weights.
-        cache: Folder where embeddings are kept.
-    """
-
-    def __init__(
-        self,
-        found: Found,
-        device: str = "auto",
-        cache: str | Path | None = None,
-        batch_size: int = 64,
-    ) -> None:
-        self.title = found.title
-        self.finetuned = found.finetuned
-        self.cache = None if cache is None else Path(cache).expanduser()
-        self._batch_size = batch_size
-        self._named = NamedModel(found.named, device, self.cache)
-
-    @cached_property
-    def _model(self) -> Model:
-        return self._named.model()
-
-    @property
-    def image_fingerprint(self) -> str:
-        """Hex sha256 of the image tower's weights, preprocessing and architecture."""
-        return self._named.fingerprints.image
-
-    def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """Embeddings of texts, each distinct text encoded once.
-
-        Args:
-            texts: M texts.
-
-        Returns:
-            (M, D) float32 unit rows.
-
-        Raises:
-            PcclipError: A text is empty, or no text is given.
-
-        Example:
-            >>> features = model.encode_texts(["the first is larger", "it is night"])
-            >>> len(features), features.dtype
-            (2, dtype('float32'))
-        """
-        if isinstance(texts, str):
-            texts = [texts]
-        if not len(texts) or any(not text.strip() for text in texts):
-            raise PcclipError("a text is empty: say how pictures differ, as 'the animal is larger'")
-        rows = self._model.encoders.texts(list(texts))
-        self._model.encoders.keep()
-        return rows
-
-    def encode_images(self, pictures: Sequence[Picture] | Picture, *, progress: bool = False) -> Floats:
-        """Embeddings of pictures, in batches, decoded by threads ahead of the tower.
-
-        Args:
-            pictures: N paths or opened pictures; one alone counts as a list of one.
-            progress: Show a progress bar.
-
-        Returns:
-            (N, D) float32 unit rows.
-
-        Raises:
-            PcclipError: A picture cannot be read, or none is given.
-
-        Example:
-            >>> from PIL import Image
-            >>> len(model.encode_images(["photos/a.jpg", Image.new("RGB", (32, 32))]))
-            2
-        """
-        from pcclip.data.progress import progress_bar
-
-        if not (given := _listed(pictures)):
-            raise PcclipError("no pictures are given")
-        data, rows = given_set(given), []
-        with progress_bar(progress) as bars:
-            bar = bars.add_task("Embedding pictures", total=len(given))
-            for batch in self.embed(data):
-                rows.append(batch)
-                bars.advance(bar, len(batch))
-        return np.concatenate(rows)
-
-    def embed(self, data: EvaluationSet, first: int = 0) -> Iterator[Floats]:
-        """Embeddings of a set's pictures from number `first` on, batch by batch: see `embed`."""
-        workers = min(8, len(os.sched_getaffinity(0)))
-        preprocess: Transform = self._model.preprocess
-        return embed(
-            data,
-            self._named.encode_images,
-            preprocess,
-            batch_size=self._batch_size,
-            workers=workers,
-            first=first,
-        )
+class DifferenceModel(EmbeddingModel):
+    """A CLIP that is asked about differences; `load` makes one. Encodes as `EmbeddingModel` says."""
 
     def direction(self, text: str, opposite: str | None = None) -> Floats:
         """The direction that a text speaks of, in the space of image embeddings.
@@ -167,7 +59,8 @@ class DifferenceModel:
         A text tower finetuned on differences puts "the first picture is darker" along the difference of a
         darker and a lighter picture, so that f(text) is the direction itself. Any CLIP has, without
         training, the difference of two captions: f(text) - f(opposite), as f("a dark picture") - f("a light
-        picture").
+        picture"). The finetuned tower too gains by f("it is darker") - f("it is lighter"): what the two
+        sentences share, their subject and their form, falls out.
 
         Args:
             text: How pictures differ; with `opposite`, what one end of the direction shows.
@@ -209,9 +102,9 @@ class DifferenceModel:
             >>> bool((d12 == -model.difference("photos/b.jpg", "photos/a.jpg")).all())
             True
         """
-        single = _is_one(image1)
-        first, second = _listed(image1), _listed(image2)
-        if len(first) != len(second) or single != _is_one(image2):
+        single = is_one(image1)
+        first, second = listed(image1), listed(image2)
+        if len(first) != len(second) or single != is_one(image2):
             raise PcclipError(f"{len(first)} first and {len(second)} second pictures: give pairs")
         rows = self.encode_images([*first, *second])
         directions = unit(rows[: len(first)] - rows[len(first) :])
@@ -274,8 +167,7 @@ class DifferenceModel:
             >>> base.rank("photos", "a large animal", "a small animal", top=1)
             [Placed(picture='....jpg', score=..., number=...)]
         """
-        if opposite is None:
-            self.warn_if_plain()
+        self._warn(opposite)
         direction = self.direction(text, opposite)
         _, names, features = self._opened(pictures)
         scores = rank_scores(features, direction)
@@ -288,7 +180,7 @@ class DifferenceModel:
         but: str,
         opposite: str | None = None,
         *,
-        weight: float = 1.0,
+        weight: float = WEIGHT,
         top: int | None = None,
     ) -> list[Placed]:
         """Pictures like one, but changed as a text says: near to unit(g(like) + weight * direction).
@@ -309,6 +201,7 @@ class DifferenceModel:
             >>> model.search("photos", like="photos/a.jpg", but="with more snow", top=1)
             [Placed(picture='....jpg', score=..., number=...)]
         """
+        self._warn(opposite)
         direction = self.direction(but, opposite)
         gallery, names, features = self._opened(pictures)
         row = _place_of(like, gallery, names)
@@ -321,15 +214,18 @@ class DifferenceModel:
         others = len(scores) - 1 if top is None else min(top, len(scores) - 1)
         return _placed(names, scores, best(wanted, others))
 
-    def warn_if_plain(self) -> None:
-        """Logs that a lone comparison orders nothing, where the model does not say that it was finetuned."""
-        if not self.finetuned:
-            _log.warning(
-                "%s does not say that it was finetuned on differences: a comparison alone ('it is larger') "
-                "orders nothing then. Caption one end ('a large animal'), better with the other end as the "
-                "opposite ('a small animal').",
-                self.title,
-            )
+    def advice(self, opposite: str | None) -> str | None:
+        """What to know about a direction without `opposite` by this model; None if there is nothing."""
+        if self.finetuned or opposite is not None:
+            return None
+        return (
+            "does not say that it was finetuned on differences: a comparison alone (“it is larger”) orders "
+            "nothing then. Caption one end (“a large animal”), better with the opposite (“a small animal”)."
+        )
+
+    def _warn(self, opposite: str | None) -> None:
+        if advice := self.advice(opposite):
+            _log.warning("%s %s", self.title, advice)
 
     def _opened(
         self, pictures: Sequence[Picture] | Gallery | str | Path
@@ -341,7 +237,7 @@ class DifferenceModel:
         if isinstance(pictures, Gallery):
             return pictures, pictures.files, pictures.features
         pictures = list(pictures)
-        return None, pictures, self.encode_images(pictures)
+        return None, pictures, self.encode_images(pictures, progress=len(pictures) > self.batch_size)
 
 
 def load(
@@ -374,16 +270,6 @@ def load(
         >>> large = pcclip.load("ViT-L-14", "datacomp_xl_s13b_b90k")
     """
     return DifferenceModel(find(model, pretrained, stage), device, cache)
-
-
-def _is_one(pictures: Picture | Sequence[Picture]) -> TypeGuard[Picture]:
-    from PIL import Image
-
-    return isinstance(pictures, str | os.PathLike | Image.Image)
-
-
-def _listed(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    return [pictures] if _is_one(pictures) else list(cast("Sequence[Picture]", pictures))
 
 
 def _place_of(like: Picture, gallery: Gallery | None, names: Sequence[Picture]) -> int | None:

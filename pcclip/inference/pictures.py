@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard, cast
 
 import numpy as np
 from PIL import Image
@@ -61,3 +61,13 @@ def given_set(pictures: Sequence[Picture]) -> EvaluationSet:
         for number, picture in enumerate(pictures)
     ]
     return as_set(Path("the pictures given"), keys, GivenPictures(pictures))
+
+
+def is_one(pictures: Picture | Sequence[Picture]) -> TypeGuard[Picture]:
+    """Whether it is one picture, not a list of them."""
+    return isinstance(pictures, str | os.PathLike | Image.Image)
+
+
+def listed(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    """The pictures given; one alone is a list of one."""
+    return [pictures] if is_one(pictures) else list(cast("Sequence[Picture]", pictures))

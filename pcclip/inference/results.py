@@ -21,12 +21,14 @@ class Ordered:
     Attributes:
         title: Of the model.
         gallery: Whose pictures.
-        placed: From the first on; all of them where `whole` is asked for.
+        placed: From the first on, maybe not all.
+        note: What to know about the order.
     """
 
     title: str
     gallery: Gallery
     placed: Sequence[Placed]
+    note: str | None = None
 
 
 def print_table(orders: Sequence[Ordered], heading: str, top: int) -> None:

@@ -15,14 +15,15 @@ from scipy.stats import spearmanr
 
 import pcclip
 import pcclip.inference
-import pcclip.inference.gallery
-import pcclip.inference.model
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.encoders import unit
 from pcclip.evaluation.protocol import Subject
 from pcclip.evaluation.protocols.ranking import AttributeRanking
 from pcclip.evaluation.questions import Question, Wording
 from pcclip.evaluation.sets import EvaluationSet
+from pcclip.inference import embedding_model
+from pcclip.inference import gallery as gallery_module
+from pcclip.inference import model as model_module
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel
 from pcclip.inference.pictures import GivenPictures
@@ -172,7 +173,7 @@ def test_what_cannot_be_asked(model: DifferenceModel, pets: Path):
         model.search(LETTERS, "broken.jpg", "it is larger")
 
 
-@pytest.mark.parametrize("module", [pcclip.inference, pcclip.inference.model, pcclip.inference.gallery])
+@pytest.mark.parametrize("module", [pcclip.inference, model_module, embedding_model, gallery_module])
 def test_the_examples_run(module: ModuleType, pets: Path):
     (pets / "runs" / "shapes-differences").exists() or (pets / "runs" / "shapes-differences").symlink_to(
         (pets / RUN).parent

@@ -107,6 +107,14 @@ def test_base_and_tuned_stand_side_by_side(pets: Path, capsys: pytest.CaptureFix
     assert "by pets-differences/seed0 base" in capsys.readouterr().out
 
 
+def test_the_page_says_where_a_lone_comparison_orders_nothing(pets: Path):
+    assert rank("it is larger", "--model", RUN, "--compare", "base", "--html", "order.html") == 0
+    text = Path("order.html").read_text()
+    note = "This model does not say that it was finetuned"
+    assert text.count(note) == 1
+    assert text.index("seed0 tuned</h2>") < text.index("seed0 base</h2>") < text.index(note)
+
+
 def test_search_leaves_its_picture_out_and_shows_it_above(pets: Path, capsys: pytest.CaptureFixture[str]):
     words = [
         "search",
