@@ -60,6 +60,18 @@ def _judge(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _serve(arguments: list[str]) -> None:
+    from jsonargparse import ArgumentParser
+
+    from pcclip.inference.serve.command import serve
+
+    parser = ArgumentParser(prog="pcclip serve", description="A local page over a folder of pictures.")
+    parser.add_argument("folder", help="of pictures")
+    parser.add_function_arguments(serve, skip={"folder"})
+    words = parser.parse_args(arguments)
+    serve(**words.as_dict())
+
+
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
     """A verb that is one typed function, imported when it is called."""
 
@@ -93,6 +105,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.evaluation.evaluate", "evaluate"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }
 

@@ -1,0 +1,1 @@
+"""`pcclip serve`: a local page over a folder of pictures."""
