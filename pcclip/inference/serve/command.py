@@ -59,7 +59,10 @@ def serve(
     place = Path(folder).expanduser()
     listening = _listen(host, port)  # before minutes of embedding
     try:
-        answers = _answers(place, model, pretrained, stages, device, cache)
+        try:
+            answers = _answers(place, model, pretrained, stages, device, cache)
+        except KeyboardInterrupt:
+            raise PcclipError("stopped; what has been embedded is kept for the next start") from None
         thumbnails = Thumbnails(Path(cache).expanduser() / "thumbnails", thumbnails_mb * _MEGABYTE)
         title = place.resolve().name or str(place)
         names, addresses = _names(host)

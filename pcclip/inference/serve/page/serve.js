@@ -112,7 +112,7 @@ function showColumn(column, words) {
   const section = make("section");
   section.dataset.stage = column.stage;
   if (about.stages.length > 1 && (words.has("text") || like)) {
-    section.append(make("h2", {}, NAMES[column.stage] ?? column.stage, make("small", { className: "shared" })));
+    section.append(make("h2", {}, `${NAMES[column.stage] ?? column.stage} `, make("small", { className: "shared" })));
   }
   if (column.note) section.append(make("p", { className: "note" }, column.note));
   const text = words.get("text"), opposite = words.get("opposite");
