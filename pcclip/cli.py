@@ -61,15 +61,18 @@ def _judge(arguments: list[str]) -> None:
 
 
 def _serve(arguments: list[str]) -> None:
-    from jsonargparse import ArgumentParser
+    from pcclip.inference.serve.command import run
 
-    from pcclip.inference.serve.command import serve
+    run(arguments)
 
-    parser = ArgumentParser(prog="pcclip serve", description="A local page over a folder of pictures.")
-    parser.add_argument("folder", help="of pictures")
-    parser.add_function_arguments(serve, skip={"folder"})
-    words = parser.parse_args(arguments)
-    serve(**words.as_dict())
+
+def _ordering(verb: str) -> Callable[[list[str]], None]:
+    def run(arguments: list[str]) -> None:
+        from pcclip.inference import commands
+
+        getattr(commands, verb)(arguments)
+
+    return run
 
 
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
@@ -105,6 +108,8 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.evaluation.evaluate", "evaluate"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "rank": ("a folder's pictures in the order that a difference speaks of", _ordering("rank")),
+    "search": ("a folder's pictures that are like one, but changed as a text says", _ordering("search")),
     "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }

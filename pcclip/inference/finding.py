@@ -74,8 +74,8 @@ def _model_folder(folder: Path, stage: Stage) -> Found:
     if stage == "base":
         if meta is None:
             raise PcclipError(f"{folder}: does not say what it was finetuned from (no {_META})")
-        return _base(folder, meta.get("base"), folder.name)
-    return Found(Named(f"{_LOCAL}{folder}"), folder.name, _continues(meta))
+        return _base(folder, meta.get("base"), _title(folder))
+    return Found(Named(f"{_LOCAL}{folder}"), _title(folder), _continues(meta))
 
 
 def _run(folder: Path, stage: Stage) -> Found:
@@ -92,8 +92,7 @@ def _run(folder: Path, stage: Stage) -> Found:
             + ", ".join(str(run.folder) for run in runs)
         )
     (run,) = runs
-    resolved = run.folder.resolve()
-    title = f"{resolved.parent.name}/{resolved.name}"
+    title = _title(run.folder)
     if stage == "base":
         return _base(run.folder, run.summary["base_model"]["base"], title)
     weights = run.folder / STAGES[stage]
@@ -120,6 +119,10 @@ def _from(folder: Path, path: str) -> Path:
     given = Path(path).expanduser()
     places = [given, *(above / given for above in folder.resolve().parents)]
     return next((place for place in places if place.exists()), given)
+
+
+def _title(folder: Path) -> str:
+    return "/".join(folder.resolve().parts[-2:])
 
 
 def _meta(folder: Path) -> Mapping[str, Any] | None:

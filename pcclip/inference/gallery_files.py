@@ -204,7 +204,9 @@ def list_pictures(folder: Path) -> Listing:
     """
     if not folder.is_dir():
         raise PcclipError(f"{folder}: there is no such folder. Name one with pictures in it.")
-    found: list[tuple[str, int, int]] = []
+    names: list[str] = []
+    sizes: list[int] = []
+    times: list[int] = []
     waiting = [("", str(folder))]
     while waiting:
         prefix, path = waiting.pop()
@@ -216,16 +218,17 @@ def list_pictures(folder: Path) -> Listing:
                         continue
                     if name.lower().endswith(_ENDS) and entry.is_file():
                         status = entry.stat()
-                        found.append((prefix + name, status.st_size, status.st_mtime_ns))
+                        names.append(prefix + name)
+                        sizes.append(status.st_size)
+                        times.append(status.st_mtime_ns)
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append((f"{prefix}{name}/", entry.path))
         except OSError as error:
             raise PcclipError(f"{path}: cannot be searched ({error.strerror}).") from error
-    if not found:
+    if not names:
         raise PcclipError(f"{folder}: no pictures in it (files that end in {', '.join(_ENDS)}).")
-    found.sort()
-    stamps = np.array([stamp for _, *stamp in found], np.int64)
-    return Listing(tuple(name for name, _, _ in found), stamps)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return Listing(tuple(names[row] for row in order), np.array([sizes, times], np.int64).T[order])
 
 
 def _dump(entries: Entries, more: dict[str, npt.NDArray[Any]]) -> bytes:

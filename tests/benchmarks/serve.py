@@ -108,7 +108,7 @@ def run(folder: str, model: str, times: int = 50, clients: int = 4, cache: str |
     """
     table = Table("milliseconds to the first byte", "first", f"median of {times}", "worst")
     with tempfile.TemporaryDirectory() as fresh:
-        words = ["serve", folder, "--model", model, "--port", "0", "--cache", cache or fresh]
+        words = ["serve", folder, "--model", model, "--port", "0", "--cache_dir", cache or fresh]
         start = time.perf_counter()
         server = subprocess.Popen([sys.executable, "-m", "pcclip", *words], stdout=subprocess.PIPE, text=True)
         try:

@@ -111,7 +111,7 @@ def serving(folder: Path, model: object, cache: Path, *words: object) -> Iterato
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "stderr").open("w") as errors:
         process = subprocess.Popen(
-            command(folder, "--model", model, "--port", 0, "--cache", cache, *words),
+            command(folder, "--model", model, "--port", 0, "--cache_dir", cache, *words),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

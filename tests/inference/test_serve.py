@@ -252,7 +252,7 @@ def test_another_host_is_warned_of_and_any_signal_stops_it(place, number):
 
 def test_stopped_while_it_embeds(place, run, tmp_path):
     process = subprocess.Popen(
-        command(place / "<b>pictures", "--model", run, "--port", 0, "--cache", tmp_path / "cache"),
+        command(place / "<b>pictures", "--model", run, "--port", 0, "--cache_dir", tmp_path / "cache"),
         stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     while not (tmp_path / "cache").is_dir():

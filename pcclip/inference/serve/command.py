@@ -27,6 +27,16 @@ _MEGABYTE = 2**20
 _ANY = ("0.0.0.0", "::", "")
 
 
+def run(words: Sequence[str]) -> None:
+    """Runs `serve` by the words of the command line after the verb."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="pcclip serve", description="A local page over a folder of pictures.")
+    parser.add_argument("folder", help="searched for pictures, with all folders in it")
+    parser.add_function_arguments(serve, skip={"folder"})
+    serve(**parser.parse_args(list(words)).as_dict())
+
+
 def serve(
     folder: str,
     model: str,
@@ -35,7 +45,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     device: str = "auto",
-    cache: str = "data/cache",
+    cache_dir: str = "data/cache",
     thumbnails_mb: int = 512,
 ) -> None:
     """Serve a page on which the pictures of a folder are ordered and searched by differences.
@@ -50,7 +60,7 @@ def serve(
         host: Address to listen on. Anyone who reaches another than this computer's own sees the pictures.
         port: To listen on; 0 takes any that is free.
         device: Of the towers.
-        cache: Folder where embeddings and thumbnails are kept.
+        cache_dir: Folder where embeddings and thumbnails are kept.
         thumbnails_mb: Most megabytes of thumbnails kept.
 
     Raises:
@@ -60,10 +70,10 @@ def serve(
     listening = _listen(host, port)  # before minutes of embedding
     try:
         try:
-            answers = _answers(place, model, pretrained, stages, device, cache)
+            answers = _answers(place, model, pretrained, stages, device, cache_dir)
         except KeyboardInterrupt:
             raise PcclipError("stopped; what has been embedded is kept for the next start") from None
-        thumbnails = Thumbnails(Path(cache).expanduser() / "thumbnails", thumbnails_mb * _MEGABYTE)
+        thumbnails = Thumbnails(Path(cache_dir).expanduser() / "thumbnails", thumbnails_mb * _MEGABYTE)
         title = place.resolve().name or str(place)
         names, addresses = _names(host)
         app = make_app(answers, thumbnails, title, names, addresses)
