@@ -2,7 +2,6 @@
 // The page's address holds the whole question (text, opposite, like, weight, stage, count), so that it is its link.
 
 const about = JSON.parse(document.getElementById("about").textContent);
-const NAMES = { base: "base", tuned: "tuned", interpolated: "interpolated" };
 const FIRST = 20, MOST = 384;
 const at = (id) => document.getElementById(id);
 const make = (tag, properties = {}, ...children) => {
@@ -67,6 +66,8 @@ async function ask(step) {
     if (mine.signal.aborted) return;
     tell(error instanceof TypeError ? "The server does not answer. Is `pcclip serve` still running?" : error.message);
     at("status").textContent = "";
+    at("columns").replaceChildren();  // what is shown answers what is asked
+    for (const id of ["note", "more", "up"]) at(id).hidden = true;
     showPicked(null);
   }
   if (mine === asking) at("columns").removeAttribute("aria-busy");
@@ -83,13 +84,16 @@ function show(answer, words, milliseconds) {
   const columns = answer.columns.map((column) => showColumn(column, words));
   at("columns").style.setProperty("--columns", columns.length);
   at("columns").replaceChildren(...columns);
-  if (columns.length === 2) sayShared(answer.columns);
+  const notes = answer.columns.filter((column) => column.note);
+  at("note").textContent = notes.map((column) => `${column.stage}: ${column.note}`).join(" ");
+  at("note").hidden = !notes.length;
   const shown = answer.columns[0].most.length;
   at("more").hidden = shown < count || count >= MOST || shown >= answer.pictures;
+  at("up").hidden = !asked;
   document.title = [words.get("text"), about.title].filter(Boolean).join(" · ");
   const number = answer.pictures.toLocaleString("en");
   at("status").textContent = asked
-    ? `${number} pictures in order, ${Math.round(milliseconds)} ms.`
+    ? `${number} pictures in order, ${Math.round(milliseconds)} ms.${shared(answer.columns)}`
     : `A sample of ${shown} of ${number} pictures: type a difference, or pick a picture to start from.`;
 }
 
@@ -112,13 +116,14 @@ function showColumn(column, words) {
   const section = make("section");
   section.dataset.stage = column.stage;
   if (about.stages.length > 1 && (words.has("text") || like)) {
-    section.append(make("h2", {}, `${NAMES[column.stage] ?? column.stage} `, make("small", { className: "shared" })));
+    section.append(make("h2", {}, column.stage));
   }
-  if (column.note) section.append(make("p", { className: "note" }, column.note));
   const text = words.get("text"), opposite = words.get("opposite");
   const searched = text ? `Like it, but: ${text}` : "Like it";
   section.append(...showGrid("most", like ? searched : text ? `Most: ${text}` : "", column.most));
   if (column.least.length) {
+    const jump = make("button", { type: "button", className: "jump" }, "least ↓");
+    section.querySelector("h3").append(" ", jump);
     section.append(...showGrid("least", opposite ? `Least: ${opposite}` : `Least: ${text}`, column.least));
   }
   return section;
@@ -146,15 +151,15 @@ function showCard(card) {
     line.append(make("span", {}, `#${card.place.toLocaleString("en")}`), make("span", {}, score));
     button.append(line);
   }
-  button.append(make("span", { className: "name" }, make("bdi", {}, card.name.split("/").pop())));
+  button.append(make("span", { className: "name" }, make("bdi", {}, card.name.split("/").pop().replace(/\.[^.]{1,4}$/, ""))));
   return button;
 }
 
-function sayShared(columns) {
-  const names = columns.map((column) => new Set(column.most.map((card) => card.name)));
-  const shared = [...names[0]].filter((name) => names[1].has(name)).length;
-  const told = `${shared} of ${names[0].size} ${like ? "" : "of the most "}in both`;
-  for (const place of document.querySelectorAll(".shared")) place.textContent = told;
+function shared(columns) {
+  if (columns.length !== 2) return "";
+  const [one, other] = columns.map((column) => new Set(column.most.map((card) => card.name)));
+  const both = [...one].filter((name) => other.has(name)).length;
+  return ` Of the first ${one.size} of either model ${both} are the same.`;
 }
 
 function pick(name) {
@@ -199,6 +204,10 @@ at("more").addEventListener("click", () => {
   count = Math.min(2 * count, MOST);
   ask(false);
 });
+at("up").addEventListener("click", () => {
+  scrollTo({ top: 0 });
+  at("text").focus({ preventScroll: true });
+});
 at("copy").addEventListener("click", async () => {
   await ask(true);  // what is typed but not asked yet belongs to the link
   try {
@@ -212,6 +221,11 @@ at("copy").addEventListener("click", async () => {
 at("columns").addEventListener("click", (event) => {
   const card = event.target.closest(".card");
   if (card) pick(card.dataset.name);
+  if (event.target.matches(".jump")) {
+    const least = event.target.closest("section").querySelector("[data-end=least]");
+    least.previousElementSibling.scrollIntoView();
+    least.firstChild.focus({ preventScroll: true });
+  }
 });
 for (const kind of ["mouseover", "focusin"]) {
   at("columns").addEventListener(kind, (event) => markSame(event.target.closest(".card")));
@@ -239,7 +253,7 @@ for (const stage of about.stages) {
     if (!document.querySelector("#stages :checked")) box.checked = true;  // one at least
     ask(true);
   });
-  at("stages").append(make("label", {}, box, NAMES[stage] ?? stage));
+  at("stages").append(make("label", {}, box, stage));
 }
 at("stages").hidden = about.stages.length < 2;
 about.title = document.title;
