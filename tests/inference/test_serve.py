@@ -1,5 +1,6 @@
 """The local page's server: what it answers, and whom and what it refuses."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from pcclip.cli import main
 from pcclip.errors import PcclipError
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import load
+from pcclip.inference.serve.answers import Answers, Query
 from pcclip.inference.serve.thumbnails import Thumbnails
 
 TEXT, OPPOSITE = "the picture is darker", "the picture is brighter"
@@ -94,6 +96,35 @@ def test_many_ask_at_once(server: Server):
     assert {answer.status for answer in answers} == {200}
     for words, answer in zip(questions, answers, strict=True):
         assert answer.json["columns"] == server.ask(**words).json["columns"]
+
+
+def test_a_text_is_encoded_once_however_many_ask(place, run):
+    model = load(run)
+    gallery = Gallery.open(place / "<b>pictures", model)
+    encoded = []
+
+    class Counting:
+        finetuned, title = True, "counting"
+
+        @staticmethod
+        def direction(text, opposite):
+            encoded.append(text)
+            return model.direction(text, opposite)
+
+    async def ask(*texts: str) -> list:
+        answers = Answers({"tuned": Counting}, {"tuned": gallery}, place / "<b>pictures")
+        queries = [Query.of({"text": [text]}, ["tuned"]) for text in texts]
+        try:
+            return [
+                *await asyncio.gather(*(answers.answer(query) for query in queries), return_exceptions=True),
+                *[await answers.answer(queries[0])],
+            ]
+        finally:
+            answers.close()
+
+    found = asyncio.run(ask(*["snow"] * 10, "rain"))
+    assert sorted(encoded) == ["rain", "snow"]
+    assert found[0] == found[9] == found[-1] != found[10]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +286,7 @@ def test_stopped_while_it_embeds(place, run, tmp_path):
         command(place / "<b>pictures", "--model", run, "--port", 0, "--cache_dir", tmp_path / "cache"),
         stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    while not (tmp_path / "cache").is_dir():
+    while process.poll() is None and not (tmp_path / "cache").is_dir():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate(timeout=60)[1]

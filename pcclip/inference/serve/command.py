@@ -67,6 +67,8 @@ def serve(
         PcclipError: The model or the folder cannot be used, or the port is taken.
     """
     place = Path(folder).expanduser()
+    if not place.is_dir():
+        raise PcclipError(f"{place}: there is no such folder. Name one with pictures in it.")
     listening = _listen(host, port)  # before minutes of embedding
     try:
         try:
@@ -94,6 +96,9 @@ def _answers(
         try:
             embedding = load(model, pretrained, stage=stage, device=device, cache=cache)
             tower = embedding.image_fingerprint
+            # Typed texts are not written to disk: this one, which encodes them, has no cache.
+            asked = load(model, pretrained, stage=stage, device=device)
+            asked.encode_texts(["warm"])  # loads the tower now rather than at the first question
         except PcclipError as error:
             if stage == "tuned" or len(stages) == 1:
                 raise
@@ -101,9 +106,7 @@ def _answers(
             continue
         if tower not in by_tower:
             by_tower[tower] = Gallery.open(folder, embedding)
-        # Typed texts are not written to disk: this one, which encodes them, has no cache.
-        models[stage] = load(model, pretrained, stage=stage, device=device)
-        models[stage].encode_texts(["warm"])  # loads the tower now rather than at the first question
+        models[stage] = asked
         galleries[stage] = by_tower[tower]
     if len({gallery.files for gallery in galleries.values()}) > 1:
         raise PcclipError(f"{folder}: changed while it was embedded. Start again when it rests.")
