@@ -50,55 +50,62 @@ def make_app(
         addresses: Whether any IP address will do as a host too: rebinding needs a name.
     """
     app = web.Application(middlewares=[_guard(frozenset(names), addresses)])
-    shrinking = ThreadPoolExecutor(4, "thumbnails")
-    texts = {name: (_FILES / name).read_text(encoding="utf-8") for name in _KINDS}
-    page = _page(answers, title, hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:12])
+    site = _Site(answers, thumbnails, title)
+    app.add_routes(
+        [
+            web.get("/", site.index),
+            web.get("/page/{name}", site.page_file),
+            web.get("/api/answer", site.answer),
+            web.get(r"/{kind:thumbnail|picture}/{row:\d+}", site.picture),
+        ]
+    )
+    app.on_cleanup.append(site.close)
+    return app
 
-    async def index(request: web.Request) -> web.Response:
-        return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
-    async def page_file(request: web.Request) -> web.Response:
+class _Site:
+    def __init__(self, answers: Answers, thumbnails: Thumbnails, title: str) -> None:
+        self._answers = answers
+        self._thumbnails = thumbnails
+        self._shrinking = ThreadPoolExecutor(4, "thumbnails")
+        self._files = {name: (_FILES / name).read_text(encoding="utf-8") for name in _KINDS}
+        page_version = hashlib.sha256("".join(self._files.values()).encode()).hexdigest()[:12]
+        self._page = _page(answers, title, page_version)
+
+    async def index(self, request: web.Request) -> web.Response:
+        headers = {hdrs.CACHE_CONTROL: "no-cache"}
+        return web.Response(text=self._page, content_type="text/html", headers=headers)
+
+    async def page_file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if name not in texts:
-            raise web.HTTPNotFound(reason="There is no such page.")
+        if name not in self._files:
+            raise web.HTTPNotFound
         headers = {hdrs.CACHE_CONTROL: _FOREVER}
-        return web.Response(text=texts[name], content_type=_KINDS[name], headers=headers)
+        return web.Response(text=self._files[name], content_type=_KINDS[name], headers=headers)
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         words = {name: request.query.getall(name) for name in request.query}
-        found = await answers.answer(Query.of(words, answers.stages))
+        found = await self._answers.answer(Query.of(words, self._answers.stages))
         return web.json_response(found, headers={hdrs.CACHE_CONTROL: "no-store"})
 
-    async def picture(request: web.Request) -> web.Response:
-        place = answers.path(int(request.match_info["row"][:18]))
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        place = self._answers.path(int(request.match_info["row"][:18]))
         side, asked = _SIDES[request.match_info["kind"]], request.query.get("v")
 
-        def copy() -> tuple[bytes, str]:
-            return thumbnails.get(place, side), version(place)
+        def copy() -> tuple[str, bytes]:
+            return version(place), self._thumbnails.get(place, side)
 
         try:
-            data, state = await asyncio.get_running_loop().run_in_executor(shrinking, copy)
+            state, data = await asyncio.get_running_loop().run_in_executor(self._shrinking, copy)
         except PcclipError as error:
-            raise web.HTTPNotFound(text=str(error)) from error
+            return _error(404, str(error))
         # Under the name of a state that has passed, the answer must not be kept.
         headers = {hdrs.CACHE_CONTROL: _FOREVER if asked == state else "no-cache"}
         return web.Response(body=data, content_type="image/jpeg", headers=headers)
 
-    app.add_routes(
-        [
-            web.get("/", index),
-            web.get("/page/{name}", page_file),
-            web.get("/api/answer", answer),
-            web.get(r"/{kind:thumbnail|picture}/{row:\d+}", picture),
-        ]
-    )
-
-    async def close(app: web.Application) -> None:
-        shrinking.shutdown(wait=False, cancel_futures=True)
-        answers.close()
-
-    app.on_cleanup.append(close)
-    return app
+    async def close(self, app: web.Application) -> None:
+        self._shrinking.shutdown(wait=False, cancel_futures=True)
+        self._answers.close()
 
 
 def _page(answers: Answers, title: str, page_version: str) -> str:

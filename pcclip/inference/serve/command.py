@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ def serve(
         except KeyboardInterrupt:
             raise PcclipError("stopped; what has been embedded is kept for the next start") from None
         thumbnails = Thumbnails(Path(cache_dir).expanduser() / "thumbnails", thumbnails_mb * _MEGABYTE)
-        title = place.resolve().name or str(place)
+        title = os.fsencode(place.resolve().name or str(place)).decode("utf-8", "replace")
         names, addresses = _names(host)
         app = make_app(answers, thumbnails, title, names, addresses)
         asyncio.run(_run(app, listening, host))
