@@ -60,6 +60,12 @@ def _judge(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _serve(arguments: list[str]) -> None:
+    from pcclip.inference.serve.command import run
+
+    run(arguments)
+
+
 def _ordering(verb: str) -> Callable[[list[str]], None]:
     def run(arguments: list[str]) -> None:
         from pcclip.inference import commands
@@ -112,6 +118,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     ),
     "rank": ("a folder's pictures in the order that a difference speaks of", _ordering("rank")),
     "search": ("a folder's pictures that are like one, but changed as a text says", _ordering("search")),
+    "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }
 
