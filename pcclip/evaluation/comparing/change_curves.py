@@ -16,7 +16,7 @@ _FREE = {"text_difference": ":", "word_delta": "--", "image_direction": "-."}
 """Methods that are drawn of the base model, and how."""
 
 Curves = dict[str, Doubles]
-"""(W, 4) weight (NaN: the text alone), recall, low and high by method; the mean over seeds has no interval."""
+"""(W, 4) weight (NaN: the text alone), recall, low and high by method; a mean over seeds has no interval."""
 
 
 def change_curves(experiments: Sequence[Experiment]) -> dict[str, dict[str, tuple[Curves, Curves]]]:
@@ -60,22 +60,16 @@ def draw_change_curves(
             if method in after:
                 label = "sentence, after" if method == "sentence" else "the same, held-out words"
                 axes.plot(after[method][:, 1], color=colour, linestyle=style, marker=".", label=label)
-                axes.fill_between(
-                    range(len(after[method])),
-                    after[method][:, 2],
-                    after[method][:, 3],
-                    color=colour,
-                    alpha=0.12,
-                )
+                low, high = after[method][:, 2:].T
+                axes.fill_between(range(len(low)), low, high, color=colour, alpha=0.12)
     names = ["text alone" if np.isnan(weight) else f"{weight:g}" for weight in weights]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.25)
     axes.set_xlabel("weight of the text (0: the picture alone)", fontsize=9)
-    axes.set_ylabel(title.partition(": ")[2], fontsize=9)
-    axes.set_title(
-        f"Changed picture found, {title.partition(': ')[0]}; bands: 95 % over pictures", fontsize=9
-    )
+    evaluated, _, score = title.partition(": ")
+    axes.set_ylabel(score, fontsize=9)
+    axes.set_title(f"Changed picture found, {evaluated}; bands: 95 % over pictures", fontsize=9)
     axes.legend(fontsize=8, loc="best", ncols=2)
 
 

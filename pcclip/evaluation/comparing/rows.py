@@ -80,7 +80,7 @@ _BASELINES = (
     (r"(ranking/.+-mean)(?:-unseen)?/(?:sentence|direction)_(spearman)",
      ("{0}/text_difference_{1}", "{0}/absolute_{1}")),
     (r"(change_retrieval/.+-mean)(?:-unseen)?/(?:sentence|direction)_(recall_at_\d+)",
-     tuple(f"{{0}}/{method}_{{1}}" for method in ("text_difference", "word_delta", "nearest", "caption_alone"))),
+     ("{0}/text_difference_{1}", "{0}/word_delta_{1}", "{0}/nearest_{1}", "{0}/caption_alone_{1}")),
 )  # fmt: skip
 
 
