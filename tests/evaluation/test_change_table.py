@@ -198,3 +198,36 @@ def test_a_prepared_set_is_compared_and_its_curve_is_drawn(
         assert f"planted: changed picture by {label}".rstrip(",") in shown
     with Image.open(figure) as drawn:
         assert drawn.height > 900  # a panel of its own below the changes'
+
+
+def test_a_table_of_birds_is_asked_of_real_pictures(tmp_path: Path, real_data: Path):
+    images = real_data / "CUB_200_2011" / "images"
+    birds = sorted(folder for folder in images.iterdir() if folder.is_dir())[:4]
+    photos = {bird: sorted(f"{bird.name}/{file.name}" for file in bird.glob("*.jpg"))[:12] for bird in birds}
+    names = {bird: bird.name.partition(".")[2].replace("_", " ") for bird in birds}
+    changes = [
+        {"image1": one, "change": f"a {names[new]} instead of a {names[old]}", "image2": two}
+        for old in birds
+        for new in birds
+        if old != new
+        for one in photos[old][:3]
+        for two in photos[new]
+    ]
+    table = save(tmp_path / "birds.parquet", changes)
+    source = {
+        "class_path": "pcclip.evaluation.sources.unlabelled.Unlabelled",
+        "init_args": {"root": str(images), "name": "birds"},
+    }
+    protocol = {
+        "class_path": "pcclip.evaluation.protocols.change_table.ChangeTable",
+        "init_args": {"tables": {"test": str(table)}, "weight": 1.0, "candidates": 1},
+    }
+    where = config(tmp_path, [{"data": source, "protocols": [protocol]}])
+    assert main(["evaluate", "--config", where, "--cache_dir", str(tmp_path / "cache")]) == 0
+    stored = Measured.load(tmp_path / "out" / "changes" / "tiny" / "base")["birds"]
+    notes = stored.notes["change_retrieval/table"]
+    assert notes["queries"] == {"": 4 * 3 * 3}
+    assert notes["right candidates per query"] == {"": 12.0}
+    assert notes["candidates"] in (48, 49)
+    chance = 12 / (notes["candidates"] - 1)
+    assert stored.values()["change_retrieval/birds-table-mean/chance_recall_at_1"] == pytest.approx(chance)
