@@ -22,7 +22,8 @@ class ChangeRetrieval(ChangeProtocol):
     g(picture) + weight * direction; candidates are N pictures of the split without that picture. Right is a
     candidate with the named value (category), or a value that differs by more than the question's margin in
     the named sense (degree), whose other attributes are all the same: equal categories, degrees within the
-    tolerance. Where several are right, the best of them counts, and the others are no errors before it.
+    tolerance. Where several are right, the first of them counts; a candidate that misses one tolerance is
+    wrong, however near it is.
     Pictures are asked about only where a right candidate exists, once for each such change.
 
     Methods, side by side:
