@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -30,6 +30,27 @@ class Conditioning:
     pooled: Tensor | None = None
     other_states: Tensor | None = None
     other_pooled: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def parts(self) -> dict[str, Tensor]:
+        """The parts that there are, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in values.items() if part is not None}
+
+    def select(self, rows: slice | Sequence[int]) -> Conditioning:
+        """Some rows, in the order given."""
+        picked = rows if isinstance(rows, slice) else list(rows)
+        return Conditioning(**{name: part[picked] for name, part in self.parts().items()})
+
+    @staticmethod
+    def concatenate(conditionings: Sequence[Conditioning]) -> Conditioning:
+        """Rows of several, which have the same parts."""
+        import torch
+
+        names = conditionings[0].parts()
+        return Conditioning(**{n: torch.cat([c.parts()[n] for c in conditionings]) for n in names})
 
 
 class Generator(ABC):
@@ -61,6 +82,15 @@ class Generator(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes with the weights and with every setting that changes pictures."""
+
+    def cost(self) -> dict[str, float]:
+        """What `draw` has cost since loading, for reports; empty where it is not measured.
+
+        Returns:
+            `pictures` drawn, `seconds` that took, `seconds_per_picture` and `peak_memory_gib` (of the GPU
+            that draws, else of the process).
+        """
+        return {}
 
 
 class GeneratorSource(ABC):
