@@ -98,8 +98,8 @@ class Arithmetic:
             found = [name for name in wanted if name in there]
             if not found:
                 raise PcclipError(
-                    f"moves: {self.moves} with encoders: {self.encoders} moves {' or '.join(wanted)}, which this "
-                    f"generator does not have: it has {', '.join(there)}. Choose among those by `moves` and "
+                    f"moves: {self.moves} with encoders: {self.encoders} needs {' or '.join(wanted)}, which "
+                    f"this generator does not have: it has {', '.join(there)}. Choose among those by `moves` and "
                     "`encoders`"
                 )
             names += found
