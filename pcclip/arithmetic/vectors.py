@@ -99,8 +99,8 @@ class Arithmetic:
             if not found:
                 raise PcclipError(
                     f"moves: {self.moves} with encoders: {self.encoders} needs {' or '.join(wanted)}, which "
-                    f"this generator does not have: it has {', '.join(there)}. Choose among those by `moves` and "
-                    "`encoders`"
+                    f"this generator does not have: it has {', '.join(there)}. Choose among those by "
+                    "`moves` and `encoders`"
                 )
             names += found
         return names
