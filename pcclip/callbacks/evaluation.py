@@ -101,7 +101,7 @@ class EvaluationSuite(Callback):
 
     def _base(self, module: DifferenceTraining) -> Model:
         if self.base_model is None:
-            with _weights(module, module.base_weights):
+            with other_weights(module, module.base_weights):
                 self.base_model = Model.of(module.towers, _BaseEncoders(module))
         return self.base_model
 
@@ -120,7 +120,7 @@ class EvaluationSuite(Callback):
             if stored.is_dir():
                 self.summary.base = Measured.load(stored)
             else:
-                with self.summary.timed("base_evaluation"), _weights(pl_module, pl_module.base_weights):
+                with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
                     self._log(trainer, self.measure(pl_module, "validation", is_base=True), "validation")
                     self.summary.base = self.measure(pl_module, "test", is_base=True)
                     self._log(trainer, self.summary.base, "test")
@@ -180,11 +180,11 @@ class EvaluationSuite(Callback):
         tuned = {n: p.detach().cpu().clone() for n, p in module.tower_weights()}  # where the base weights are
         curve = {}
         for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
-            with _weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
+            with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
                 curve[alpha] = list(self.measure(module, "validation").values())
         points = [curve_point(alpha, results, curve[0.0]) for alpha, results in curve.items()]
         chosen = choose_alpha(points)
-        with _weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
+        with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
             self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
             self.summary.interpolated.save(self._results(trainer) / "interpolated")
             meta = {**module.base_meta, "trained": module.trainable_part, "alpha": chosen}
@@ -224,16 +224,16 @@ class _BaseEncoders:
         self._module = module
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        with _weights(self._module, self._module.base_weights):
+        with other_weights(self._module, self._module.base_weights):
             return TowerEncoders(self._module.towers, self._module.device).encode_images(pixels)
 
     def encode_texts(self, texts: list[str]) -> Tensor:
-        with _weights(self._module, self._module.base_weights):
+        with other_weights(self._module, self._module.base_weights):
             return TowerEncoders(self._module.towers, self._module.device).encode_texts(texts)
 
 
 @contextmanager
-def _weights(module: DifferenceTraining, weights: dict[str, Tensor]) -> Iterator[None]:
+def other_weights(module: DifferenceTraining, weights: dict[str, Tensor]) -> Iterator[None]:
     """Other tower weights for a while."""
     kept: dict[str, Any] = {n: p.detach().clone() for n, p in module.tower_weights()}
     module.set_tower_weights(weights)

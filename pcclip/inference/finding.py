@@ -16,6 +16,7 @@ STAGES: dict[Stage, str] = {"tuned": "model", "interpolated": "interpolated"}
 """The folder of a run that holds the weights of a stage."""
 
 _CONFIG, _META, _LOCAL = "open_clip_config.json", "pcclip.json", "local-dir:"
+_TRANSFORMERS = "config.json"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def find(model: str | Path, pretrained: str | None = None, stage: Stage = "tuned
                 f"{folder}: brings its own weights: leave pretrained={pretrained!r} out, or give an "
                 "architecture's name"
             )
-        return _model_folder(folder, stage) if (folder / _CONFIG).is_file() else _run(folder, stage)
+        holds_model = any((folder / config).is_file() for config in (_CONFIG, _TRANSFORMERS))
+        return _model_folder(folder, stage) if holds_model else _run(folder, stage)
     if text.startswith(_LOCAL) or (isinstance(model, Path) or text.startswith(("/", "./", "../", "~"))):
         raise PcclipError(
             f"{folder}: there is no such folder. Name a run (runs/EXPERIMENT/VERSION), a folder that holds "

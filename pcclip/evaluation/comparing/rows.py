@@ -26,8 +26,16 @@ _SCORES = {
     "kendall": "Kendall",
     "text-difference": "text difference instead (training-free)",
     "random-pairs": "random pairs",
+    "word_delta": "caption difference (training-free)",
+    "nearest": "the picture alone",
+    "sentence_alone": "the sentence alone",
+    "caption_alone": "a caption alone",
+    "image_direction": "mean picture difference",
     "-unseen": ", held-out words",
     "-unseen-combinations": ", held-out combinations",
+    "w0": "no change",
+    "words": "attribute in words instead (training-free)",
+    "mean": "mean over weights",
 }
 _SELECTED = (
     (r"zero_shot/(.+?)(-unseen|-unseen-combinations)?/(top1|mean_per_class)", "{0}: zero-shot {2}{1}"),
@@ -45,17 +53,24 @@ _SELECTED = (
         r"difference_retrieval/(.+)-to-(picture|text)(-unseen)?/(.+)_(recall|precision)_at_(10)",
         "{0}: difference retrieval of the {1} by {3}, {4} at {5}{2}",
     ),
+    (
+        r"change_retrieval/(.+)-mean(-unseen)?/(.+)_recall_at_(1|10)",
+        "{0}: changed picture by {2}, R@{3}{1}",
+    ),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(cosine)", "{0}: comparison text . class difference, {2}{1}"),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(accuracy)", "{0}: comparison text, nearest difference{1}"),
     (r"geometry/(.+)/analogy/(accuracy)", "{0}: analogies, {1}"),
     (r"geometry/(.+?)(-unseen)?/linearity/(cosine)", "{0}: linearity, {2}{1}"),
     (r"geometry/(.+)/(anisotropy|drift)/(prompts|differences)", "{0}: {1} of {2}"),
     (r"linear_probe/(.+)/(top1)", "{0}: linear probe, {1}"),
+    (r"arithmetic/(.+)/(w0|words|mean)/(.+)", "{0}: pictures from arithmetic, {2}, {1}"),
 )
 _OTHERS = (
     (r"zero_shot/(.+?)(-unseen)?/(top5)", "{0}: zero-shot {2}{1}"),
     (r"difference/(.+?)-([^-/]+)(-unseen)?/(sign|two_alternative|text_difference|absolute)",
      "{0}: {1}, {3}{2}"),
+    (r"arithmetic/(.+)/w(.+)/(.+)", "{0}: pictures from arithmetic, {2}, weight {1}"),
+    (r"arithmetic/(.+)/mean-(.+)/(.+)", "{0}, {1}: pictures from arithmetic, {2}"),
 )  # fmt: skip
 _WORDING = re.compile(r"difference/.+-wording-.+")
 # Scores that are no shares, and whether more is better (1), worse (-1) or neither (0).
@@ -70,6 +85,8 @@ _BASELINES = (
     (r"(difference/.+-mean)(?:-unseen)?/two_alternative", ("{0}/text_difference", "{0}/absolute")),
     (r"(ranking/.+-mean)(?:-unseen)?/(?:sentence|direction)_(spearman)",
      ("{0}/text_difference_{1}", "{0}/absolute_{1}")),
+    (r"(change_retrieval/.+-mean)(?:-unseen)?/(?:sentence|direction)_(recall_at_\d+)",
+     ("{0}/text_difference_{1}", "{0}/word_delta_{1}", "{0}/nearest_{1}", "{0}/caption_alone_{1}")),
 )  # fmt: skip
 
 

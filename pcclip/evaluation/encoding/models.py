@@ -98,7 +98,7 @@ class NamedModel:
                 return Fingerprints(**json.loads(note.read_bytes()))
             except (OSError, ValueError, TypeError):
                 pass  # none yet, or damaged: written anew
-        found = Fingerprints(image_fingerprint(self.towers), _text_fingerprint(self.towers))
+        found = Fingerprints(image_fingerprint(self.towers), text_fingerprint(self.towers))
         if note is not None and note == self._note():  # no file was changed while it was read
             note.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(note, json.dumps(asdict(found)).encode())
@@ -136,7 +136,8 @@ def image_fingerprint(towers: Towers) -> str:
     return _digest(towers.image_fingerprint(), towers.architecture())
 
 
-def _text_fingerprint(towers: Towers) -> str:
+def text_fingerprint(towers: Towers) -> str:
+    """Hex sha256 of the text tower's weights, tokenizer and architecture."""
     return _digest(towers.text_fingerprint(), towers.tokenizer_fingerprint(), towers.architecture())
 
 

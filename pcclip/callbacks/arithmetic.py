@@ -1,0 +1,82 @@
+"""Pictures from embedding arithmetic before a fit, during it and after it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from pcclip.arithmetic.command import PICTURES, keep, log, results_folder
+from pcclip.arithmetic.evaluation import PictureArithmetic
+from pcclip.callbacks.evaluation import other_weights
+from pcclip.model.towers import Towers
+from pcclip.training import DifferenceTraining
+
+
+class PicturesFromArithmetic(Callback):
+    """Draws and measures pictures by the base tower at step 0, and by the tuned one beside it later.
+
+    The first rank draws while the others wait: with several, take a `sample` that is drawn before their wait
+    runs out, and leave the whole to `pcclip arithmetic`, which takes the pictures over. The generator is
+    loaded for each time and let go afterwards.
+
+    Args:
+        pictures: what is drawn and how it is measured.
+        suite: name of this evaluation.
+        every_n_validations: cadence during the fit; 0 draws before and after it only.
+    """
+
+    def __init__(self, pictures: PictureArithmetic, suite: str, every_n_validations: int = 0) -> None:
+        """See the class."""
+        self.pictures = pictures
+        self.suite = suite
+        self.every_n_validations = every_n_validations
+        self.validations = 0
+        self.base: Towers | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw by the base tower."""
+        assert isinstance(pl_module, DifferenceTraining)
+        self._measure(trainer, pl_module, tuned=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw by the weights as they are, where it is due."""
+        assert isinstance(pl_module, DifferenceTraining)
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.validations += 1
+        if self.every_n_validations and self.validations % self.every_n_validations == 0:
+            self._measure(trainer, pl_module, tuned=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw by the tuned tower."""
+        assert isinstance(pl_module, DifferenceTraining)
+        if not trainer.received_sigterm:
+            self._measure(trainer, pl_module, tuned=True)
+
+    def _measure(self, trainer: Trainer, module: DifferenceTraining, tuned: bool) -> None:
+        if trainer.is_global_zero:
+            towers = {"base": self._base(module)}
+            if tuned:
+                towers["tuned"] = _copy(module)
+            run = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
+            with torch.autocast(module.device.type, enabled=False), torch.random.fork_rng():
+                outcome = self.pictures.run(towers, run / PICTURES / self.suite, str(run), str(module.device))
+            keep(outcome, results_folder(run, self.suite))
+            if isinstance(trainer.logger, TensorBoardLogger):
+                log(outcome, trainer.logger.experiment, trainer.global_step)
+        trainer.strategy.barrier("pictures from arithmetic")
+
+    def _base(self, module: DifferenceTraining) -> Towers:
+        if self.base is None:
+            with other_weights(module, module.base_weights):
+                self.base = _copy(module)
+        return self.base
+
+
+def _copy(module: DifferenceTraining) -> Towers:
+    """The towers as they are now, on the CPU; those that train stay where they are."""
+    return copy.deepcopy(module.towers).cpu().eval()
