@@ -9,7 +9,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from conftest import RUN
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -27,6 +26,7 @@ from pcclip.inference import model as model_module
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel
 from pcclip.inference.pictures import GivenPictures
+from tests.inference.conftest import RUN
 
 LETTERS = [f"photos/{letter}.jpg" for letter in "abcdefgh"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RUN, save_picture
 from PIL import Image
 
 import pcclip
 from pcclip.errors import PcclipError
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel
+from tests.inference.conftest import RUN, save_picture
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import RUN, save_run
 
 import pcclip
 from pcclip.errors import PcclipError
@@ -14,6 +13,7 @@ from pcclip.evaluation.encoding.models import NamedModel
 from pcclip.inference.finding import find
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers
+from tests.inference.conftest import RUN, save_run
 
 
 def fingerprint(folder: Path) -> str:

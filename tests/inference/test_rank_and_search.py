@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import RUN, save_picture
 from PIL import Image
 
 import pcclip
 from pcclip.cli import main
 from pcclip.inference.model import Placed
+from tests.inference.conftest import RUN, save_picture
 
 
 class Page(HTMLParser):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from serving import NASTY, Server, command, make_pictures, make_run, serving
+from tests.inference.serving import NASTY, Server, command, make_pictures, make_run, serving
 
 from pcclip.cli import main
 from pcclip.errors import PcclipError

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from serving import NASTY, make_pictures, make_run, serving
+from tests.inference.serving import NASTY, make_pictures, make_run, serving
 
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import load
