@@ -20,7 +20,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.statistics import Floats, Indices
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel
-from pcclip.inference.ordering import best, rank_scores, search_scores
+from pcclip.inference.ordering import WEIGHT, best, rank_scores, search_scores
 from pcclip.inference.serve.thumbnails import version
 
 LONGEST = 1000
@@ -81,7 +81,7 @@ class Query:
             raise PcclipError(f"The text is longer than {LONGEST:,} characters.")
         if opposite and not text:
             raise PcclipError("An opposite alone says no difference: type the difference too.")
-        weight = _number(last("weight", "1"), "weight", 0, HEAVIEST)
+        weight = _number(last("weight", str(WEIGHT)), "weight", 0, HEAVIEST)
         count = int(_number(last("count", "20"), "count", 1, MOST))
         chosen = [stage for stage in stages if stage in asked]
         return cls(text, opposite, last("like"), weight, chosen, count)

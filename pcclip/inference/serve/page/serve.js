@@ -19,7 +19,7 @@ function readAddress() {
   const words = new URLSearchParams(location.search);
   at("text").value = words.get("text") ?? "";
   at("opposite").value = words.get("opposite") ?? "";
-  at("weight").value = words.get("weight") ?? "1";
+  at("weight").value = words.get("weight") ?? at("weight").defaultValue;
   like = words.get("like") ?? "";
   count = Number(words.get("count")) || FIRST;
   const stages = words.getAll("stage");
@@ -35,7 +35,7 @@ function question() {
   if (opposite) words.set("opposite", opposite);
   if (like) {
     words.set("like", like);
-    if (at("weight").value !== "1") words.set("weight", at("weight").value);
+    if (at("weight").value !== at("weight").defaultValue) words.set("weight", at("weight").value);
   }
   const boxes = [...document.querySelectorAll("#stages input")];
   const chosen = boxes.filter((box) => box.checked);
