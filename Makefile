@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-sdxl clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -163,6 +163,9 @@ bench: env  ## training step, loader and bank beside their baselines (BENCH_PICT
 
 bench-gpu: env  ## the same for training steps and the image tower on one GPU, with the share of its matmul peak
 	$(VENV)/bin/python -m tests.benchmarks.gpu --out $(RUNS)/bench
+
+bench-sdxl: env  ## seconds and memory of Stable Diffusion XL's full architecture (random weights) on one GPU
+	$(VENV)/bin/python -m tests.benchmarks.sdxl --fingerprint false
 
 clip-benchmark-env: $(CLIP_BENCHMARK_VENV)/.stamp  ## make CLIP_benchmark's own environment, with an older NumPy over the packages of .venv
 
