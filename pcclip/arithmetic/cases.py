@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from pcclip.errors import PcclipError
+from pcclip.evaluation.data_files import read_data_file
 from pcclip.evaluation.questions import Fields
 
 SCHEMA = 1
@@ -82,7 +78,7 @@ class CaseFile:
         path = Path(name)
         if not path.suffix and not path.exists():
             path = PACKAGED / f"{name}.yaml"
-        fields = _read(path)
+        fields = read_data_file(path, "file of cases", PACKAGED, SCHEMA)
         prompt = fields.text("prompt")
         attributes = Fields(fields.raw.get("attributes"), f"{path}: attributes")
         cases = [
@@ -127,21 +123,3 @@ def _cases(attribute: str, fields: Fields, prompt: str) -> list[Case]:
 def _filled(template: str, subject: str) -> str:
     article = "an" if subject[:1].lower() in "aeiou" else "a"
     return template.replace("{a}", f"{article} {subject}").replace("{}", subject)
-
-
-def _read(path: Path) -> Fields:
-    try:
-        raw: Any = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        packaged = sorted(file.stem for file in PACKAGED.glob("*.yaml"))
-        near = difflib.get_close_matches(path.stem, packaged, 1)
-        raise PcclipError(
-            f"{path}: cannot be read ({error.strerror}). Give the path of a file of cases (YAML), or the "
-            f"name of one that pcclip has: {', '.join(near or packaged)}."
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise PcclipError(f"{path}: is not YAML ({error})") from error
-    fields = Fields(raw, str(path))
-    if fields.raw.get("schema") != SCHEMA:
-        raise fields.error(f"has schema {fields.raw.get('schema')!r}, this version reads {SCHEMA}")
-    return fields

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pcclip.errors import PcclipError
+from pcclip.evaluation.data_files import read_data_file
 from pcclip.evaluation.questions import Fields, Question, check_questions, parse_question
 
 SCHEMA = 1
@@ -64,7 +61,7 @@ class QuestionSheet:
         path = Path(name)
         if not path.suffix and not path.exists():
             path = SHEETS / f"{name}.yaml"
-        fields = _read(path)
+        fields = read_data_file(path, "question sheet", SHEETS, SCHEMA)
         defaults = fields.raw.get("defaults", {})
         questions = tuple(
             parse_question(_whole(entry, Fields(defaults, f"{path}: defaults").raw), split)
@@ -101,24 +98,6 @@ def _nested(fields: Fields, name: str) -> list[tuple[str, Mapping[str, Any], str
         (str(key), Fields(value, f"{where}: {key}").raw, f"{where}: {key}")
         for key, value in outer.raw.items()
     ]
-
-
-def _read(path: Path) -> Fields:
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        packaged = sorted(file.stem for file in SHEETS.glob("*.yaml"))
-        near = difflib.get_close_matches(path.stem, packaged, 1)
-        raise PcclipError(
-            f"{path}: cannot be read ({error.strerror}). Give the path of a question sheet (YAML), or the "
-            f"name of one that pcclip has: {', '.join(near or packaged)}."
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise PcclipError(f"{path}: is not YAML ({error})") from error
-    fields = Fields(raw, str(path))
-    if fields.raw.get("schema") != SCHEMA:
-        raise fields.error(f"has schema {fields.raw.get('schema')!r}, this version reads {SCHEMA}")
-    return fields
 
 
 def _whole(entry: Fields, defaults: Mapping[str, Any]) -> Fields:
