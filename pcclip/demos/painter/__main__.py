@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from pcclip.data.files import write_atomically
 from pcclip.data.locks import only_one
 from pcclip.data.sources.shapes_drawing import BACKGROUNDS
 from pcclip.demos.painter.generator import ABOUT, CONDITION, SCHEDULER, UNET
@@ -89,7 +90,7 @@ def train(
         part.mkdir(parents=True, exist_ok=True)
         if (part / ABOUT).exists():
             _same(part / ABOUT, settings)
-        (part / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_atomically(part / ABOUT, json.dumps(about, indent=1).encode())
         world = FewShapes(
             _WORLD + seed, pictures, 2, 2, captions=4, numbers=tuple(numbers), backgrounds=tuple(backgrounds)
         )

@@ -1,45 +1,31 @@
-"""Reads the attributes off pictures of the shapes world: a small network trained on pictures whose are known.
+"""Reads the attributes off a picture of one shape on a plain ground, without anything learned.
 
-    python -m pcclip.demos.painter.reader --out runs/shapes-reader
-
-OUT/reader.safetensors is the network; OUT/reader.json says how well it reads pictures of another seed.
+The ground is a plane per channel; what differs from it is the shape. Every kind is drawn anew where it was found,
+with its area; the one that covers the same pixels is what is seen.
 """
 
 from __future__ import annotations
 
+import functools
 import io
-import itertools
-import json
-import os
-import shutil
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pcclip.data.progress import progress_bar
-from pcclip.data.sources.shapes import Shapes
-from pcclip.data.sources.shapes_drawing import BACKGROUNDS, COLOURS, KINDS
-from pcclip.demos.painter.pictures import SIDE, shrink
-from pcclip.errors import PcclipError
-from pcclip.precision import machine_precision
+from pcclip.data.sources.shapes_drawing import COLOURS, KINDS, SIDE, Scene, shape_mask
+from pcclip.demos.painter.pictures import SIDE as PAINTED
+from pcclip.demos.painter.pictures import FewShapes, shrink
 
-WEIGHTS, ABOUT = "reader.safetensors", "reader.json"
-CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": KINDS,
-    "colour": tuple(COLOURS),
-    "background": BACKGROUNDS,
-    "number": ("1", "2", "3", "4"),
-}
-DEGREES = ("size", "brightness", "horizontal", "vertical")
-_TRAINING_SEED, _TEST_SEED = 4000, 5000
-_BATCH = 128
+Floats = npt.NDArray[np.float32]
+_FAINT = 18.0  # least distance of a shape's colour from the ground, in pixel values at full brightness
+_GROUND = 150.0  # mean pixel value of the world's grounds at full brightness
+_TURNS = (-0.2, -0.07, 0.07, 0.2)  # radians; the world turns shapes by 0.26 at most
+_GROWTHS = (0.93, 1.0, 1.07)
+_SMALLEST = 2.5  # painted pixels that a shape covers at least
 
 
 @dataclass(frozen=True)
@@ -47,193 +33,140 @@ class Reading:
     """What a picture shows.
 
     Attributes:
-        choices: Value by attribute: kind, colour, background.
-        degrees: Value by attribute, as the world has them: size, number, brightness, horizontal, vertical.
+        kind: One of the world's; None where no shape is found.
+        colour: One of the world's; None where no shape is found.
+        degrees: By attribute, as the world has them: size, brightness, horizontal, vertical. Without a shape
+            only the brightness.
+        fit: Share of the shape's pixels that the kind covers too, intersection over union.
     """
 
-    choices: dict[str, str]
+    kind: str | None
+    colour: str | None
     degrees: dict[str, float]
+    fit: float
 
 
-class Reader(nn.Module):
-    """A convolutional network from (B, 3, 32, 32) pixels in -1 to 1 to scores and degrees."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 32, 64, 128, 128)
-        self.body = nn.Sequential(
-            *(
-                layer
-                for at, (before, after) in enumerate(itertools.pairwise(widths))
-                for layer in (
-                    nn.Conv2d(before, after, 3, stride=1 if at == 0 else 2, padding=1, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(),
-                    nn.Conv2d(after, after, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(),
-                )[: 3 if at == 0 else 6]
-            ),
-            nn.Flatten(),
-            nn.Linear(widths[-1] * (SIDE // 8) ** 2, 256),
-            nn.ReLU(),
-        )
-        self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in CHOICES.items()})
-        self.degrees = nn.Linear(256, len(DEGREES))
-
-    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Scores of each choice, and (B, 4) degrees."""
-        seen = self.body(pixels)
-        return {name: head(seen) for name, head in self.heads.items()}, self.degrees(seen)
-
-    @torch.inference_mode()
-    def read(self, pictures: Sequence[Image.Image]) -> list[Reading]:
-        """Reads pictures of any size."""
-        found: list[Reading] = []
-        for start in range(0, len(pictures), _BATCH):
-            arrays = [shrink_if_larger(picture) for picture in pictures[start : start + _BATCH]]
-            scores, degrees = self(to_pixels(torch.from_numpy(np.stack(arrays))))
-            chosen = {name: rows.argmax(1).tolist() for name, rows in scores.items()}
-            for at, row in enumerate(degrees.tolist()):
-                said = {name: CHOICES[name][numbers[at]] for name, numbers in chosen.items()}
-                number = float(said.pop("number"))
-                found.append(Reading(said, dict(zip(DEGREES, row, strict=True)) | {"number": number}))
-        return found
-
-    @classmethod
-    def load(cls, folder: Path) -> Reader:
-        """Loads a trained one.
-
-        Raises:
-            PcclipError: There is none.
-        """
-        from safetensors.torch import load_file
-
-        if not (folder / WEIGHTS).exists():
-            raise PcclipError(
-                f"{folder}: holds no reader. Make it: python -m pcclip.demos.painter.reader --out {folder}"
-            )
-        reader = cls()
-        reader.load_state_dict(load_file(folder / WEIGHTS))
-        return reader.eval()
+def read(picture: Image.Image) -> Reading:
+    """Reads a picture of the world (64 x 64) or of the painter (32 x 32)."""
+    pixels = (
+        np.array(picture.convert("RGB")) if picture.size == (PAINTED, PAINTED) else shrink(picture)
+    ).astype(np.float32)
+    ground = _plane(pixels)
+    brightness = float(ground.mean()) / _GROUND
+    residual = pixels - ground
+    distance = np.linalg.norm(residual, axis=2)
+    strongest = np.argsort(distance.ravel())[-8:]
+    step = np.median(residual.reshape(-1, 3)[strongest], axis=0)
+    degrees = {"brightness": brightness}
+    if np.linalg.norm(step) < _FAINT * brightness:
+        return Reading(None, None, degrees, 0.0)
+    cover = np.clip(residual @ step / (step @ step), 0, 1)
+    cover[cover < 0.2] = 0  # grain
+    area = float(cover.sum())
+    if area < _SMALLEST:
+        return Reading(None, None, degrees, 0.0)
+    colour = np.median((ground + step).reshape(-1, 3)[strongest], axis=0)
+    kind, radius, centre, fit = _best_kind(cover, area)
+    degrees |= {
+        "size": 2 * radius / SIDE,
+        "horizontal": centre[0] / SIDE,
+        "vertical": 1 - centre[1] / SIDE,
+    }
+    return Reading(kind, _nearest(colour), degrees, fit)
 
 
-def shrink_if_larger(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(32, 32, 3); what was painted at this size stays as it is."""
-    return np.array(picture.convert("RGB")) if picture.size == (SIDE, SIDE) else shrink(picture)
+def _plane(pixels: Floats) -> Floats:
+    """The ground: per channel linear across and down, told from the shape by its small residuals."""
+    count = pixels.shape[0]
+    line = np.linspace(-1, 1, count, dtype=np.float32)
+    across, down = np.meshgrid(line, line)
+    terms = np.stack([np.ones_like(across), across, down], axis=-1).reshape(-1, 3)
+    flat = pixels.reshape(-1, 3)
+    fitted = np.broadcast_to(np.median(flat, axis=0), flat.shape)
+    for _ in range(4):
+        distance = np.linalg.norm(flat - fitted, axis=1)
+        near = distance <= np.quantile(distance, 0.75)
+        fitted = terms @ np.linalg.lstsq(terms[near], flat[near], rcond=None)[0]
+    return fitted.reshape(pixels.shape)
 
 
-def to_pixels(pictures: Tensor) -> Tensor:
-    """(B, 32, 32, 3) uint8 to (B, 3, 32, 32) in -1 to 1."""
-    return pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+def _best_kind(cover: Floats, area: float) -> tuple[str, float, tuple[float, float], float]:
+    """Kind, radius and centre (in the world's pixels) whose mask agrees best with a cover, and how well."""
+    scale = SIDE / PAINTED
+    places = (np.arange(PAINTED, dtype=np.float32) + 0.5) * scale
+    middle = np.array([(cover.sum(0) * places).sum(), (cover.sum(1) * places).sum()]) / area
+    best = ("", 0.0, (0.0, 0.0), -1.0)
+    for kind in KINDS:
+        for turn in _TURNS:
+            unit_area, offset = _moments(kind, turn)
+            for growth in _GROWTHS:
+                radius = growth * math.sqrt(area * scale**2 / unit_area)
+                centre = (float(middle[0] - offset[0] * radius), float(middle[1] - offset[1] * radius))
+                mask = _painted_mask(kind, radius, centre, turn)
+                fit = float(np.minimum(mask, cover).sum() / np.maximum(mask, cover).sum())
+                if fit > best[3]:
+                    best = (kind, radius, centre, fit)
+    return best
 
 
-def train(
-    out: str = "runs/shapes-reader",
-    seed: int = 0,
-    pictures: int = 20_000,
-    steps: int = 1200,
-    test_pictures: int = 1500,
-    progress: bool = True,
-) -> None:
-    """Trains the reader; stopped, it begins anew (it takes minutes), and a finished one is left alone.
+def _painted_mask(kind: str, radius: float, centre: tuple[float, float], turn: float) -> Floats:
+    mask = shape_mask(Scene(kind, "red", "plain", radius, (centre,), 1.0, turn))
+    return mask.reshape(PAINTED, SIDE // PAINTED, PAINTED, SIDE // PAINTED).mean((1, 3))
+
+
+@functools.cache
+def _moments(kind: str, turn: float) -> tuple[float, tuple[float, float]]:
+    """Area and centroid of a kind of radius 1 around (0, 0)."""
+    radius = 24.0
+    mask = shape_mask(Scene(kind, "red", "plain", radius, ((SIDE / 2, SIDE / 2),), 1.0, turn))
+    places = np.arange(SIDE) + 0.5 - SIDE / 2
+    area = float(mask.sum())
+    centroid = float((mask.sum(0) * places).sum()) / area, float((mask.sum(1) * places).sum()) / area
+    return area / radius**2, (centroid[0] / radius, centroid[1] / radius)
+
+
+def _nearest(colour: Floats) -> str:
+    """The palette's colour of the most similar hue and saturation, whatever the light."""
+    names = list(COLOURS)
+    palette = np.array([COLOURS[name] for name in names], np.float32)
+    similar = (palette @ colour) / np.linalg.norm(palette, axis=1)
+    return names[int(similar.argmax())]
+
+
+def accuracy(seed: int = 5000, pictures: int = 1000) -> dict[str, float]:
+    """How well true pictures are read: shares that are right, mean errors of degrees, and their correlations.
 
     Args:
-        out: Folder to make.
-        seed: Of weights and pictures.
-        pictures: How many it learns from.
-        steps: Optimiser steps.
-        test_pictures: Of another seed, that it is measured on.
-        progress: Show progress.
+        seed: Of the pictures.
+        pictures: How many, of all combinations of colour and kind, at 64 x 64 pixels.
     """
-    folder = Path(out)
-    if (folder / ABOUT).exists():
-        print(f"{out}: already made; delete the folder to make it again")
-        return
-    torch.manual_seed(seed)
-    reader = Reader()
-    _fit(reader, *_drawn(_TRAINING_SEED + seed, pictures, progress), steps, progress)
-    reader.eval()
-    accuracy = measure(reader, _TEST_SEED + seed, test_pictures)
-    _save(folder, reader, {"seed": seed, "pictures": pictures, "steps": steps, "accuracy": accuracy})
-    print(f"{out}: " + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()))
+    world = FewShapes(seed, 2, 2, pictures, captions=1, numbers=(1,), backgrounds=("plain",))
+    known = list(world.pictures("test"))
+    found = read_all([Image.open(io.BytesIO(picture.image)) for picture in known])
+    values: dict[str, float] = {}
+    for name in ("kind", "colour"):
+        values[name] = float(
+            np.mean([getattr(r, name) == p.attributes[name] for r, p in zip(found, known, strict=True)])
+        )
+    for name in ("size", "brightness", "horizontal", "vertical"):
+        mine = np.array([r.degrees.get(name, np.nan) for r in found])
+        true = np.array([float(p.attributes[name]) for p in known])
+        there = np.isfinite(mine)
+        values[f"{name} (mean error)"] = float(np.abs(mine - true)[there].mean())
+        values[f"{name} (correlation)"] = float(np.corrcoef(mine[there], true[there])[0, 1])
+    return values
 
 
-def measure(reader: Reader, seed: int, pictures: int) -> dict[str, float]:
-    """Share of choices and numbers that are right, correlation of degrees, on the world's test pictures."""
-    known = list(Shapes(seed, test=pictures).pictures("test"))
-    read = reader.read([Image.open(io.BytesIO(picture.image)) for picture in known])
-    found: dict[str, float] = {}
-    for name in CHOICES:
-        right = [
-            (r.choices[name] if name in r.choices else r.degrees[name]) == picture.attributes[name]
-            for r, picture in zip(read, known, strict=True)
-        ]
-        found[name] = float(np.mean(right))
-    for name in DEGREES:
-        values = [r.degrees[name] for r in read], [float(picture.attributes[name]) for picture in known]
-        found[name] = float(np.corrcoef(*values)[0, 1])
-    return found
-
-
-def _fit(
-    reader: Reader, pixels: Tensor, choices: dict[str, Tensor], degrees: Tensor, steps: int, progress: bool
-) -> None:
-    reader.train()
-    reader.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
-    scale = degrees.std(0)
-    with progress_bar(progress) as bar:
-        task = bar.add_task("reader: steps", total=steps)
-        order = torch.cat([torch.randperm(len(pixels)) for _ in range(-(-steps * _BATCH // len(pixels)))])
-        for step in range(steps):
-            rows = order[step * _BATCH : (step + 1) * _BATCH]
-            x = to_pixels(pixels[rows])
-            # Painted pictures have less grain, or another: what is read must not hang on it.
-            x = x + torch.rand(len(x), 1, 1, 1) * 0.06 * torch.randn_like(x)
-            with torch.autocast("cpu", torch.bfloat16, enabled=machine_precision() == "bf16-mixed"):
-                scores, said = reader(x.contiguous(memory_format=torch.channels_last))
-            loss = F.smooth_l1_loss(said.float() / scale, degrees[rows] / scale)
-            for name, values in choices.items():
-                loss = loss + F.cross_entropy(scores[name].float(), values[rows])
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            bar.update(task, advance=1, description=f"reader: loss {loss.item():.2f}, steps")
-
-
-def _drawn(seed: int, pictures: int, progress: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-    """Pixels, numbers of the choices, degrees. Of the test split, which has all combinations."""
-    pixels: list[Tensor] = []
-    choices: dict[str, list[int]] = {name: [] for name in CHOICES}
-    degrees: list[list[float]] = []
-    with progress_bar(progress) as bar:
-        task = bar.add_task("reader: pictures", total=pictures)
-        for picture in Shapes(seed, test=pictures).pictures("test"):
-            pixels.append(torch.from_numpy(shrink(Image.open(io.BytesIO(picture.image))).copy()))
-            for name, values in CHOICES.items():
-                choices[name].append(values.index(str(picture.attributes[name])))
-            degrees.append([float(picture.attributes[name]) for name in DEGREES])
-            bar.update(task, advance=1)
-    numbers = {name: torch.tensor(values) for name, values in choices.items()}
-    return torch.stack(pixels), numbers, torch.tensor(degrees)
-
-
-def _save(out: Path, reader: Reader, about: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    state = {name: tensor.contiguous() for name, tensor in reader.state_dict().items()}
-    save_file(state, partial / WEIGHTS)
-    (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, out)
+def read_all(pictures: Sequence[Image.Image]) -> list[Reading]:
+    """Reads several."""
+    return [read(picture) for picture in pictures]
 
 
 if __name__ == "__main__":
     from pcclip.demos import command
 
-    command(train)
+    def measure(seed: int = 5000, pictures: int = 1000) -> None:
+        """Prints how well the world's own pictures are read."""
+        print(", ".join(f"{name} {value:.3f}" for name, value in accuracy(seed, pictures).items()))
+
+    command(measure)
