@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -160,6 +160,9 @@ format: env  ## let ruff format the code
 
 bench: env  ## training step, loader and bank beside their baselines (BENCH_PICTURES=folder of JPEG files, else drawn ones)
 	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench $(if $(BENCH_PICTURES),--pictures $(BENCH_PICTURES))
+
+bench-gpu: env  ## the same for training steps and the image tower on one GPU, with the share of its matmul peak
+	$(VENV)/bin/python -m tests.benchmarks.gpu --out $(RUNS)/bench
 
 clip-benchmark-env: $(CLIP_BENCHMARK_VENV)/.stamp  ## make CLIP_benchmark's own environment, with an older NumPy over the packages of .venv
 

@@ -10,6 +10,8 @@ _WARNINGS = {
     r".*isinstance\(treespec, LeafSpec\)": Warning,
     # A frozen image tower is kept in evaluation mode on purpose: its BatchNorms must not move.
     r"Found \d+ module\(s\) in eval mode at the start of training": Warning,
+    # Said of diffusers' own pipeline, once a picture, where the decoder must compute in fp32.
+    r"`upcast_vae` is deprecated": FutureWarning,
     # The datamodule chooses the number of workers, and says so in its settings.
     r"The '\w+' does not have many workers": Warning,
 }
@@ -18,6 +20,7 @@ _LOG_STARTS = (
     "`weights_only` was not set",  # pcclip's checkpoints load either way, and are its own
     "GPU available:",  # the accelerator that is used is in the run's configuration
     "TPU available:",
+    "There are modules in AutoencoderKL that should be kept in float32",  # the same; none is listed
     "No pretrained weights loaded for model",  # said by open_clip where random_init asks for just that
 )
 
@@ -34,5 +37,6 @@ def quiet() -> None:
         "",
         "lightning.pytorch.utilities.rank_zero",
         "lightning.pytorch.trainer.connectors.checkpoint_connector",
+        "diffusers.models.modeling_utils",
     ):
         logging.getLogger(name).addFilter(_keep)

@@ -11,7 +11,7 @@ from pcclip.cli import main
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("**/*.yaml"))
-VERBS = {"fit": "trainer", "evaluate": "evaluations"}
+VERBS = {"fit": "trainer", "evaluate": "evaluations", "arithmetic": "pictures"}
 
 
 def commands(config: Path) -> list[list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,9 +62,9 @@ class Remembering(nn.Module):
         for row, one in enumerate(inputs):
             key = _digest(one)
             if key not in self._known:
-                self._known[key] = encode(row)[0].float()
+                self._known[key] = encode(row)[0].float().cpu()
             found.append(self._known[key])
-        return torch.stack(found)
+        return torch.stack(found).to(inputs.device)
 
 
 class ScorerModel:
@@ -72,13 +73,28 @@ class ScorerModel:
     Args:
         model: For torchmetrics.
         processor: For torchmetrics: `images=` or `text=` to tensors.
+
+    Attributes:
         device: Where the model is.
     """
 
-    def __init__(self, model: Remembering, processor: Processor, device: str) -> None:
+    def __init__(self, model: Remembering, processor: Processor) -> None:
         """See the class."""
-        self.model, self.processor, self.device = model.to(device).eval(), processor, device
+        self.model, self.processor, self.device = model.eval(), processor, "cpu"
         self._seen: dict[bytes, Floats] = {}
+
+    @contextmanager
+    def on(self, device: str) -> Iterator[None]:
+        """On a device for a while, which others need before and after; then back on the CPU."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device
+        self.model.to(device)
+        try:
+            yield
+        finally:
+            self.device = "cpu"
+            self.model.to("cpu")
 
     def image(self, picture: Tensor) -> Floats:
         """Unit embedding (D,) of a picture (3, H, W) of bytes."""
@@ -110,29 +126,26 @@ class ScorerModel:
         return ours.shape == theirs.shape and bool(((ours * theirs).sum(axis=1) > _SAME).all())
 
 
-def load_scorer_model(name: str, pretrained: str | None, device: str) -> ScorerModel:
-    """Loads a CLIP.
+def load_scorer_model(name: str, pretrained: str | None) -> ScorerModel:
+    """Loads a CLIP, on the CPU.
 
     Args:
         name: Folder in transformers' or open_clip's format; a hub tag ORG/NAME in transformers' format; or a
             name of open_clip's (`hf-hub:ORG/NAME`, or a tag with `pretrained`).
         pretrained: open_clip's pretrained tag, or a checkpoint file.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`.
 
     Raises:
         PcclipError: It cannot be loaded, or is no CLIP.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = Path(name)
     if (folder / "open_clip_config.json").is_file():
-        return _of_open_clip(load_towers(f"local-dir:{name}", pretrained), device)
+        return _of_open_clip(load_towers(f"local-dir:{name}", pretrained))
     if folder.is_dir() or (pretrained is None and "/" in name and ":" not in name):
-        return _of_transformers(name, device)
-    return _of_open_clip(load_towers(name, pretrained), device)
+        return _of_transformers(name)
+    return _of_open_clip(load_towers(name, pretrained))
 
 
-def _of_transformers(name: str, device: str) -> ScorerModel:
+def _of_transformers(name: str) -> ScorerModel:
     from transformers import AutoConfig, CLIPModel, CLIPProcessor
 
     try:
@@ -158,10 +171,10 @@ def _of_transformers(name: str, device: str) -> ScorerModel:
         lambda ids, mask: _tensor(clip.get_text_features(input_ids=ids, attention_mask=mask)),
         clip,
     )
-    return ScorerModel(model, process, device)
+    return ScorerModel(model, process)
 
 
-def _of_open_clip(towers: Towers, device: str) -> ScorerModel:
+def _of_open_clip(towers: Towers) -> ScorerModel:
     from torchvision.transforms.functional import to_pil_image
 
     def process(text: list[str] | None = None, images: Any = None, **_: Any) -> dict[str, Tensor]:
@@ -171,7 +184,7 @@ def _of_open_clip(towers: Towers, device: str) -> ScorerModel:
         return {"pixel_values": torch.stack([towers.preprocess(to_pil_image(one)) for one in images])}
 
     model = Remembering(towers.encode_images, lambda ids, mask: towers.encode_texts(ids), towers)
-    return ScorerModel(model, process, device)
+    return ScorerModel(model, process)
 
 
 def _tensor(output: Any) -> Tensor:

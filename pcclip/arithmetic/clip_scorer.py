@@ -51,7 +51,7 @@ class ClipScorer(PictureScorer):
     def _loaded(self) -> ScorerModel:
         from pcclip.arithmetic.clip_models import load_scorer_model  # torch, transformers, open_clip
 
-        return load_scorer_model(self.model, self.pretrained, self.device)
+        return load_scorer_model(self.model, self.pretrained)
 
     def check(self, towers: Mapping[str, Towers]) -> None:
         """Refuses a tower whose texts are this model's.
@@ -75,11 +75,12 @@ class ClipScorer(PictureScorer):
         """See the class; subjects are told apart among those of `cases`."""
         subjects = {case.subject: case.base for case in cases}
         places = {subject: place for place, subject in enumerate(subjects)}
-        plain = self._loaded.texts(list(subjects.values()))
-        rows = [
-            self._one(picture, case, None if base_pictures is None else base_pictures[at], plain, places)
-            for at, (picture, case) in enumerate(zip(pictures, cases, strict=True))
-        ]
+        with self._loaded.on(self.device):
+            plain = self._loaded.texts(list(subjects.values()))
+            rows = [
+                self._one(picture, case, None if base_pictures is None else base_pictures[at], plain, places)
+                for at, (picture, case) in enumerate(zip(pictures, cases, strict=True))
+            ]
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
     def _one(

@@ -52,8 +52,8 @@ def pages(plan: Plan, folders: Mapping[str, Path], grids: Grids) -> Iterator[tup
 
 
 def _page(plan: Plan, cases: Sequence[Case], seed: int, folders: Mapping[str, Path]) -> Image.Image:
-    first = Image.open(next(iter(folders.values())) / plan.picture(cases[0], UNCHANGED, seed).file)
-    edge = min(max(max(first.size), _SMALLEST), _LARGEST)
+    with Image.open(next(iter(folders.values())) / plan.picture(cases[0], UNCHANGED, seed).file) as first:
+        edge = min(max(max(first.size), _SMALLEST), _LARGEST)
     block = len(plan.cells) * (edge + _GAP) - _GAP
     width = _LABELS + len(folders) * (block + _BETWEEN)
     page = Image.new("RGB", (width, _HEADER + len(cases) * (edge + _GAP) + _GAP), "white")

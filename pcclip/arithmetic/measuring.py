@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -30,11 +30,14 @@ class Files(Sequence[Image.Image]):
 
     Args:
         paths: Their files.
+        reached: Called once for each picture, when it is first asked for.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], reached: Callable[[], object] = lambda: None) -> None:
         """See the class."""
         self._paths = paths
+        self._reached = reached
+        self._seen: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -47,7 +50,10 @@ class Files(Sequence[Image.Image]):
 
     def __getitem__(self, place: int | slice) -> Image.Image | Files:
         if isinstance(place, slice):
-            return Files(self._paths[place])
+            return Files(self._paths[place], self._reached)
+        if place not in self._seen:
+            self._seen.add(place)
+            self._reached()
         with Image.open(self._paths[place]) as picture:
             return picture.convert("RGB")
 
@@ -70,12 +76,13 @@ def score(
     shape = (len(plan.cases), len(plan.seeds))
     found: dict[str, TowerScores] = {tower: {} for tower in folders}
     with progress_bar(show_progress) as bar:
-        task = bar.add_task("scoring", total=len(folders) * len(plan.cells) * len(scorers))
+        task = bar.add_task("scoring", total=len(folders) * len(plan.cells) * len(scorers) * len(cases))
+        steps = 0
         for tower, folder in folders.items():
             unchanged = Files(plan.files(folder, UNCHANGED))
             for cell in plan.cells:
-                pictures = Files(plan.files(folder, cell))
                 for scorer in scorers:
+                    pictures = Files(plan.files(folder, cell), lambda: bar.advance(task))
                     scores = scorer.score(pictures, cases, None if cell == UNCHANGED else unchanged)
                     for name, values in scores.items():
                         _check(name, values, len(cases), scorer)
@@ -83,7 +90,8 @@ def score(
                         if cell in by_cell:
                             raise PcclipError(f"two scorers give a score {name!r}: leave one out")
                         by_cell[cell] = np.asarray(values, np.float64).reshape(shape)
-                    bar.advance(task)
+                    steps += len(cases)
+                    bar.update(task, completed=steps)
     return found
 
 
@@ -112,14 +120,14 @@ def results(name: str, plan: Plan, scores: Mapping[str, TowerScores]) -> dict[st
             rows = np.flatnonzero(everywhere & members)
             if len(rows) < (_LEAST if subset else 1):
                 continue
-            label = f"{name}-{subset}" if subset else name
-            group = f"arithmetic-{label}-{score_name}"
+            mean = f"mean-{subset}" if subset else "mean"
+            group = f"arithmetic-{name}-{mean}-{score_name}"
             for tower in towers:
                 columns = {cell: means[tower][cell][rows].astype(np.float32) for cell in cells}
                 groups[tower][group] = Observations(rows, None, columns)
-            metrics[f"arithmetic/{label}/mean/{score_name}"] = tuple((group, cell) for cell in plan.changed)
+            metrics[f"arithmetic/{name}/{mean}/{score_name}"] = tuple((group, cell) for cell in plan.changed)
             for cell in () if subset else cells:
-                metrics[f"arithmetic/{label}/{cell}/{score_name}"] = ((group, cell),)
+                metrics[f"arithmetic/{name}/{cell}/{score_name}"] = ((group, cell),)
     return {tower: Results(f"{name}/all", len(plan.cases), groups[tower], metrics) for tower in towers}
 
 

@@ -179,9 +179,10 @@ def _notes(report: Report) -> Iterator[str]:
             ]
             if told:
                 yield f"{tower}, mean over weights, minus {what}: {'; '.join(told)}."
+    seeds = ", ".join(map(str, report.plan.seeds))
     yield (
-        f"{len(report.plan.cases)} cases, {len(report.plan.seeds)} seeds of the noise, shared by all towers. "
-        "Without change each tower reads the plain prompt its own way, so these pictures differ too."
+        f"{len(report.plan.cases)} cases, seeds of the noise {seeds}, shared by all towers. Without change "
+        "each tower reads the plain prompt its own way, so these pictures differ too."
     )
 
 

@@ -25,7 +25,8 @@ class StableDiffusionXL(GeneratorSource):
 
     Attributes:
         model: Tag on the Hugging Face hub, or a folder that `save_pretrained` wrote.
-        variant: Which of several sets of weights is read (`fp16`); None for the plain one.
+        variant: Which of several sets of weights is read; None for the plain one. The published model has
+            `fp16` too, half the download.
         dtype: What it computes in; `auto` is fp16 on GPUs and fp32 on the CPU.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` is the GPU if there is one.
         steps: Denoising steps of a picture.

@@ -68,7 +68,8 @@ class SDXLGenerator(Generator):
         self._check_size()
         self._width = pipeline.text_encoder.config.hidden_size
         self._first = FirstEncoders(pipeline.text_encoder, pipeline.tokenizer, source.model, device)
-        self._fingerprint = self._digest()  # before weights may be offloaded
+        if source.offload == "sequential":
+            self.fingerprint()  # afterwards the weights are no longer in the modules
         self._place(source)
         self._pictures, self._seconds = 0, 0.0
 
@@ -107,7 +108,7 @@ class SDXLGenerator(Generator):
 
     def fingerprint(self) -> str:
         """See `Generator`; settings that change no more than rounding are left out."""
-        return self._fingerprint
+        return self._digest
 
     def cost(self) -> dict[str, float]:
         """See `Generator`."""
@@ -194,6 +195,7 @@ class SDXLGenerator(Generator):
         else:
             pipeline.to(self._device)
 
+    @cached_property
     def _digest(self) -> str:
         pipeline = self.pipeline
         weights = {f"{c}.{n}": t for c in COMPONENTS for n, t in getattr(pipeline, c).state_dict().items()}

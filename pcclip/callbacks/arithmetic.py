@@ -19,8 +19,9 @@ from pcclip.training import DifferenceTraining
 class PicturesFromArithmetic(Callback):
     """Draws and measures pictures by the base tower at step 0, and by the tuned one beside it later.
 
-    The first rank draws while the others wait. The generator is loaded for each time and let go afterwards.
-    `pcclip arithmetic` with the same settings and suite takes the pictures over.
+    The first rank draws while the others wait: with several, take a `sample` that is drawn before their wait
+    runs out, and leave the whole to `pcclip arithmetic`, which takes the pictures over. The generator is
+    loaded for each time and let go afterwards.
 
     Args:
         pictures: what is drawn and how it is measured.

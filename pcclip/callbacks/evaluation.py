@@ -177,7 +177,7 @@ class EvaluationSuite(Callback):
 
     def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
         assert self.interpolation is not None
-        tuned = {n: p.detach().clone() for n, p in module.tower_weights()}
+        tuned = {n: p.detach().cpu().clone() for n, p in module.tower_weights()}  # where the base weights are
         curve = {}
         for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
             with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):

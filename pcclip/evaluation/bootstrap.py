@@ -15,6 +15,7 @@ change at all. `python -m tests.benchmarks.coverage` says how often all of these
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -102,7 +103,9 @@ def bootstrap_means(
         scores = [groups[group].scores[column] for group, column in parts]
         value = float(np.mean([part.mean(dtype=np.float64) for part in scores]))
         # A part that a replicate has drawn no picture of is NaN there and drops out of the mean.
-        drawn = np.nanmean([replicates[group][column] for group, column in parts], axis=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mean of empty slice")  # a replicate that has drawn none
+            drawn = np.nanmean([replicates[group][column] for group, column in parts], axis=0)
         clusters = _clusters(groups, parts)
         scale = _pair_scale(groups, parts, pictures, clusters, float(np.nanstd(drawn)))
         if changes:

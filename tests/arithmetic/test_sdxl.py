@@ -155,10 +155,13 @@ def test_weight_zero_is_the_base_picture_and_other_weights_move_it(
     assert not same(drawn[1], drawn[2])
 
 
+@pytest.mark.parametrize("scheduler", [None, "EulerAncestralDiscreteScheduler"])  # the latter adds noise
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_picture_depends_on_its_row_and_seed_alone(tiny_sdxl: TinySDXL, batch_size: int) -> None:
+def test_a_picture_depends_on_its_row_and_seed_alone(
+    tiny_sdxl: TinySDXL, batch_size: int, scheduler: str | None
+) -> None:
     generator = StableDiffusionXL(
-        str(tiny_sdxl.pipeline), device="cpu", steps=2, batch_size=batch_size, vae_slicing=True
+        str(tiny_sdxl.pipeline), device="cpu", steps=2, batch_size=batch_size, scheduler=scheduler
     ).load()
     together = generator.encode([*TEXTS, "a wolf"])
     pictures = generator.draw(together, [1, 2, 3, 1])

@@ -30,6 +30,13 @@ TOWER_CONFIG: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": WIDTH, "heads": 2, "layers": 3},
 }
+SCHEDULER = {  # the published one
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
 ENDS = {
     "bos_token_id": 49406,
     "eos_token_id": 49407,
@@ -74,13 +81,7 @@ def save_pipeline(folder: Path, base_tower: Path, seed: int = 0) -> Path:
             tokenizer=tokenizer("<|endoftext|>"),
             tokenizer_2=tokenizer("!"),
             unet=_unet(),
-            scheduler=EulerDiscreteScheduler(
-                beta_start=0.00085,
-                beta_end=0.012,
-                beta_schedule="scaled_linear",
-                timestep_spacing="leading",
-                steps_offset=1,
-            ),
+            scheduler=EulerDiscreteScheduler(**SCHEDULER),
             force_zeros_for_empty_prompt=True,
             add_watermarker=False,
         )

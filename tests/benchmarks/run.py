@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
-import torch
 import webdataset
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
-from torch.nn.functional import cross_entropy, normalize
 
 from pcclip.data.bank import Bank, BankWriter
 from pcclip.data.batches import TrainingBatches, TripleSource, make_stream
@@ -25,91 +21,8 @@ from pcclip.data.records import Triple
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from pcclip.data.stream import ResumableLoader
 from pcclip.data.tokens import TextTokens, token_tables, tokenize_shards
-from pcclip.model.towers import Towers, load_towers
-from pcclip.model.trainable import select_trainable
-from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
 from tests.benchmarks.bank import bench_bank
-
-SPEECH = (
-    "the first picture shows a larger darker object on left right of second image while other has more "
-    "snow trees people sky brighter background smaller red green blue animal standing near water with"
-)
-WORDS = SPEECH.split()
-
-
-def texts(count: int, rng: np.random.Generator) -> list[str]:
-    """Texts of 15 to 60 words."""
-    return [" ".join(rng.choice(WORDS, rng.integers(15, 61))) for _ in range(count)]
-
-
-def seconds(step: Callable[[], Any], repeats: int) -> float:
-    """Median of `repeats` timed calls, after one that warms up."""
-    step()
-    spent = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        spent.append(time.perf_counter() - start)
-    return statistics.median(spent)
-
-
-def published_step(towers: Towers, tokens: torch.Tensor, d: torch.Tensor) -> Callable[[], None]:
-    """The published loop's cost: fp32, all 77 tokens, every weight of the text tower with a gradient."""
-    names = [p for n, p in towers.clip.named_parameters() if not n.startswith("visual.")]
-    for parameter in names:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(towers.clip.transformer.parameters(), lr=1e-8)  # type: ignore[union-attr]
-
-    def step() -> None:
-        t = normalize(towers.clip.encode_text(tokens), dim=-1)  # type: ignore[operator]
-        logits, labels = t @ d.T, torch.arange(len(d))
-        loss = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
-        towers.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def our_step(towers: Towers, tokens: torch.Tensor, d: torch.Tensor, bf16: bool) -> Callable[[], None]:
-    """Ours: trimmed and packed text, gradients of the blocks alone."""
-    select_trainable(towers, "blocks")
-    optimizer = torch.optim.Adam([p for p in towers.parameters() if p.requires_grad], lr=1e-8, fused=True)
-    objective, ids = DifferenceInfoNCE(1.0), torch.arange(len(d))
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            text = towers.encode_texts(tokens)
-        loss = objective(DifferenceInputs(text, d, -d, ids, ids, ids + len(d)), World())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def bench_steps(model: str, batch: int, repeats: int) -> dict[str, dict[str, Any]]:
-    """Training samples per second of one text tower."""
-    towers = load_towers(model, random_init=True)
-    tokens = towers.tokenizer(texts(batch, np.random.default_rng(0)))
-    d = normalize(torch.randn(batch, towers.embed_dim), dim=-1)
-    trimmed = TextTokens(towers.tokenizer)(texts(batch, np.random.default_rng(0)))
-    theirs = seconds(published_step(towers, tokens, d), repeats)
-    return {
-        f"step/{model}/{kind}": _row(
-            batch / seconds(our_step(towers, trimmed, d, bf16), repeats), batch / theirs
-        )
-        for kind, bf16 in (("fp32", False), ("bf16", True))
-    }
-
-
-def _row(ours: float, baseline: float) -> dict[str, Any]:
-    return {
-        "ours": round(ours, 1),
-        "baseline": round(baseline, 1),
-        "ratio": round(ours / baseline, 2),
-        "unit": "1/s",
-    }
+from tests.benchmarks.steps import bench_steps, row, seconds, texts
 
 
 def bench_loader(folder: Path, triples: int, width: int = 512) -> dict[str, dict[str, Any]]:
@@ -148,7 +61,7 @@ def bench_loader(folder: Path, triples: int, width: int = 512) -> dict[str, dict
         start, seen = time.perf_counter(), 0
         for batch in iterator:
             seen += len(batch["differences"]["keys"])
-        rows[f"loader/{name}"] = _row(seen / (time.perf_counter() - start), beside)
+        rows[f"loader/{name}"] = row(seen / (time.perf_counter() - start), beside)
     return rows
 
 
@@ -177,8 +90,8 @@ def run(
     for model in models or ["ViT-B-32", "ViT-L-14"]:
         results |= bench_steps(model, batch, repeats)
     table = Table("what", "ours", "baseline", "ratio", "unit")
-    for name, row in results.items():
-        table.add_row(name, *(str(row[column]) for column in ("ours", "baseline", "ratio", "unit")))
+    for name, one in results.items():
+        table.add_row(name, *(str(one[column]) for column in ("ours", "baseline", "ratio", "unit")))
     Console().print(table)
     Path(out).mkdir(parents=True, exist_ok=True)
     (Path(out) / "latest.json").write_text(json.dumps(results, indent=1))

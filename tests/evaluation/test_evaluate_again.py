@@ -206,7 +206,7 @@ def test_a_stopped_run_goes_on_with_the_stage_that_is_missing(
     run = place / "runs" / "one"
     save_model(run / "model", 2)
     (run / "interpolated").mkdir()  # not yet complete
-    (run / "summary.json").write_text(json.dumps({"base_model": {"base": base}}))
+    (run / "summary.json").write_text(json.dumps({"schema": 1, "base_model": {"base": base}}))
     suite = json.loads((place / "suite.json").read_bytes()) | {"models": None}
     (place / "suite.json").write_text(json.dumps(suite))
     assert evaluate(place, "--runs", f"[{run}]") == 1

@@ -160,7 +160,7 @@ def test_probe_and_geometry_through_the_command(folder: Path):
                 parameter.mul_(2)
     save_folder(towers, folder / "runs/tuned/model")
     base = {"name": f"local-dir:{folder / 'base'}", "pretrained": None, "random_init": False}
-    (folder / "runs/tuned/summary.json").write_text(json.dumps({"base_model": {"base": base}}))
+    (folder / "runs/tuned/summary.json").write_text(json.dumps({"schema": 1, "base_model": {"base": base}}))
     kinds = ("comparison_geometry.ComparisonGeometry", "analogies.Analogies", "linearity.Linearity")
     kinds += ("embedding_geometry.EmbeddingGeometry", "linear_probe.LinearProbe")
     config = {

@@ -7,12 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
-
 from pcclip.data.class_texts import TEXTS_FILE, ClassText, ClassTexts
 from pcclip.evaluation.sources.words import Words
 from pcclip.model.checkpoint import save_folder
-from pcclip.model.towers import load_towers
+from tests.arithmetic.arithmetic_world import save_scorer
+from tests.arithmetic.tiny_sdxl import random_towers, save_pipeline
 from tests.smoke import standins
 
 
@@ -27,10 +26,11 @@ def pair_texts(folder: Path, name: str) -> None:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    for part in ("sets", "model", "data"):  # of a stopped run
+    for part in ("sets", "model", "data", "sdxl", "scorer"):  # of a stopped run
         shutil.rmtree(place / part, ignore_errors=True)
     standins.make(place / "sets")
     for name in ("cifar100", "cub", "flowers102", "sun397"):  # EuroSAT's few are written
         pair_texts(place / "data/paper/class-pairs" / name, name)
-    torch.manual_seed(0)
-    save_folder(load_towers("pcclip-tiny", random_init=True), place / "model")
+    save_folder(random_towers(place / "configs"), place / "model")
+    save_pipeline(place / "sdxl", place / "model")
+    save_scorer(place / "scorer")

@@ -28,6 +28,9 @@ _SCORES = {
     "random-pairs": "random pairs",
     "-unseen": ", held-out words",
     "-unseen-combinations": ", held-out combinations",
+    "w0": "no change",
+    "words": "attribute in words instead (training-free)",
+    "mean": "mean over weights",
 }
 _SELECTED = (
     (r"zero_shot/(.+?)(-unseen|-unseen-combinations)?/(top1|mean_per_class)", "{0}: zero-shot {2}{1}"),
@@ -51,11 +54,14 @@ _SELECTED = (
     (r"geometry/(.+?)(-unseen)?/linearity/(cosine)", "{0}: linearity, {2}{1}"),
     (r"geometry/(.+)/(anisotropy|drift)/(prompts|differences)", "{0}: {1} of {2}"),
     (r"linear_probe/(.+)/(top1)", "{0}: linear probe, {1}"),
+    (r"arithmetic/(.+)/(w0|words|mean)/(.+)", "{0}: pictures from arithmetic, {2}, {1}"),
 )
 _OTHERS = (
     (r"zero_shot/(.+?)(-unseen)?/(top5)", "{0}: zero-shot {2}{1}"),
     (r"difference/(.+?)-([^-/]+)(-unseen)?/(sign|two_alternative|text_difference|absolute)",
      "{0}: {1}, {3}{2}"),
+    (r"arithmetic/(.+)/w(.+)/(.+)", "{0}: pictures from arithmetic, {2}, weight {1}"),
+    (r"arithmetic/(.+)/mean-(.+)/(.+)", "{0}, {1}: pictures from arithmetic, {2}"),
 )  # fmt: skip
 _WORDING = re.compile(r"difference/.+-wording-.+")
 # Scores that are no shares, and whether more is better (1), worse (-1) or neither (0).
