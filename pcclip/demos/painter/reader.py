@@ -1,7 +1,7 @@
 """Reads the attributes off a picture of one shape on a plain ground, without anything learned.
 
-The ground is a plane per channel; what differs from it is the shape. Every kind is drawn anew where it was found,
-with its area; the one that covers the same pixels is what is seen.
+The ground is a plane per channel; what differs from it is the shape. Every kind is drawn anew where it was
+found, with its area; the one that covers the same pixels is what is seen.
 """
 
 from __future__ import annotations

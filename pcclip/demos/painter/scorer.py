@@ -22,11 +22,11 @@ _MOVED = 0.25  # of the world's margin: more than the reader's error
 class ShapesScorer(PictureScorer):
     """Scores of pictures of one shape, each 0 or 1 and in the mean a share.
 
-    `as_asked`: shows the subject's colour and kind. `moved`: against the picture without change, the
-    case's attribute is further in its direction, by a quarter of the margin from which the world speaks of a
+    `as_asked`: shows the subject's colour and kind. `moved`: against the picture without change, the case's
+    attribute is further in its direction, by a quarter of the margin from which the world speaks of a
     difference. `stayed`: kind and colour are as they were, and every other degree differs by less than that
-    margin. `both`: moved and stayed. Where no shape is seen, nothing has moved or stayed. A case's attribute is
-    one of the world's words for degrees: "larger", "darker", "right".
+    margin. `both`: moved and stayed. Where no shape is seen, nothing has moved or stayed. A case's attribute
+    is one of the world's words for degrees: "larger", "darker", "right".
     """
 
     def score(
