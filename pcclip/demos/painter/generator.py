@@ -112,7 +112,7 @@ class PainterSource(GeneratorSource):
     folder: str = "runs/shapes-painter"
     model: str | None = None
     guidance: float = 2.0
-    steps: int = 25
+    steps: int = 12
 
     def load(self) -> Painter:
         """Loads it.
