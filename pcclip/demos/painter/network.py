@@ -59,7 +59,7 @@ def make_unet(conditions: int, channels: tuple[int, ...]) -> UNet2DConditionMode
         channels: Of its levels, the finest first. Attention is in the middle only: elsewhere it costs
             most of the time.
     """
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=SIDE // FOLD,
         in_channels=3 * FOLD * FOLD,
         out_channels=3 * FOLD * FOLD,
@@ -75,6 +75,12 @@ def make_unet(conditions: int, channels: tuple[int, ...]) -> UNet2DConditionMode
         class_embed_type="projection",
         projection_class_embeddings_input_dim=conditions,
     )
+    # Residual blocks begin as identities and the whole as zero: diffusers leaves that out, and learns later.
+    for name, module in unet.named_modules():
+        if name.endswith((".conv2", "conv_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return unet
 
 
 def make_scheduler() -> DDIMScheduler:
