@@ -111,7 +111,7 @@ class PainterSource(GeneratorSource):
 
     folder: str = "runs/shapes-painter"
     model: str | None = None
-    guidance: float = 2.0
+    guidance: float = 3.0
     steps: int = 12
 
     def load(self) -> Painter:
