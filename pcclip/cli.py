@@ -60,6 +60,21 @@ def _judge(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _serve(arguments: list[str]) -> None:
+    from pcclip.inference.serve.command import run
+
+    run(arguments)
+
+
+def _ordering(verb: str) -> Callable[[list[str]], None]:
+    def run(arguments: list[str]) -> None:
+        from pcclip.inference import commands
+
+        getattr(commands, verb)(arguments)
+
+    return run
+
+
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
     """A verb that is one typed function, imported when it is called."""
 
@@ -97,6 +112,13 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.arithmetic.command", "arithmetic"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "export": (
+        "a model for open_clip, transformers or the hub, with its card",
+        _function("pcclip.export.command", "export", positional=True),
+    ),
+    "rank": ("a folder's pictures in the order that a difference speaks of", _ordering("rank")),
+    "search": ("a folder's pictures that are like one, but changed as a text says", _ordering("search")),
+    "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
 }
 

@@ -31,7 +31,7 @@ class Arithmetic:
             `direction`: base + weight * |base| * unit(attribute), |base| and unit by token state or vector.
         relative_to: what is subtracted from the attribute first, for `add` and `direction`: `nothing`, the
             `opposite` attribute's text, or the `empty` text. It cancels what every text has in common.
-        on: which parts move: token `states`, `pooled` vectors, or `both`.
+        moves: which parts move: token `states`, `pooled` vectors, or `both`.
         encoders: whether only the `first` text encoder's parts move (the tower that can be replaced), or
             those of `all`.
         keep_length: whether every token state or vector is scaled back to the length it had in the base.
@@ -39,7 +39,7 @@ class Arithmetic:
 
     kind: Literal["add", "average", "direction"] = "add"
     relative_to: Literal["nothing", "opposite", "empty"] = "nothing"
-    on: Literal["states", "pooled", "both"] = "states"
+    moves: Literal["states", "pooled", "both"] = "states"
     encoders: Literal["first", "all"] = "first"
     keep_length: bool = False
 
@@ -89,18 +89,18 @@ class Arithmetic:
         """Names of the parts that move.
 
         Raises:
-            PcclipError: There is none of a kind that `on` asks for.
+            PcclipError: There is none of a kind that `moves` asks for.
         """
         there = conditioning.parts()
         names: list[str] = []
-        for kind in ("states", "pooled") if self.on == "both" else (self.on,):
+        for kind in ("states", "pooled") if self.moves == "both" else (self.moves,):
             wanted = PARTS[kind][:1] if self.encoders == "first" else PARTS[kind]
             found = [name for name in wanted if name in there]
             if not found:
                 raise PcclipError(
-                    f"on: {self.on} with encoders: {self.encoders} moves {' or '.join(wanted)}, which this "
-                    f"generator does not have: it has {', '.join(there)}. Choose among those by `on` and "
-                    "`encoders`"
+                    f"moves: {self.moves} with encoders: {self.encoders} needs {' or '.join(wanted)}, which "
+                    f"this generator does not have: it has {', '.join(there)}. Choose among those by "
+                    "`moves` and `encoders`"
                 )
             names += found
         return names

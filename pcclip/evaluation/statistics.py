@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special  # scipy.stats takes half a second to import
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -93,6 +92,8 @@ class Statistic:
         """With the quantiles of the replicates, widened to Student's t; NaN ends where there are none."""
         if not np.isfinite(self.replicates).any():
             return Estimate(self.value, float("nan"), float("nan"), self.n)
+        from scipy import special  # a quarter of a second, which a command that estimates nothing spares
+
         tails = (1 - level) / 2, (1 + level) / 2
         widen = special.stdtrit(self.freedom, tails[1]) / special.ndtri(tails[1])
         widen *= math.sqrt((self.freedom + 1) / self.freedom)
@@ -108,6 +109,8 @@ class Statistic:
         Returns:
             NaN without replicates; 1 for an exact 0.
         """
+        from scipy import special
+
         if self.value == 0:
             return 1.0
         if self.error == 0:  # all replicates alike (a median): no less than they can resolve
@@ -160,6 +163,8 @@ def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate:
     Raises:
         ValueError: There are no values.
     """
+    from scipy import special
+
     if not values:
         raise ValueError("no values to take the mean of")
     array = np.asarray(values, np.float64)

@@ -15,6 +15,7 @@ from open_clip.pretrained import download_pretrained_from_hf
 from pcclip.model.errors import ModelError
 
 CONFIG = "open_clip_config.json"
+TRANSFORMERS_CONFIG = "config.json"
 WEIGHTS = "open_clip_model.safetensors"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
@@ -31,6 +32,7 @@ class Source:
         pretrained: pretrained tag or file path; None for hubs and folders.
         weights: checkpoint file if it is known to be a local one.
         preprocess: preprocessing that a config beside a checkpoint file asks for.
+        transformers: folder of a `CLIPModel` that is to be converted; `model_config` is empty then.
     """
 
     name: str
@@ -38,13 +40,21 @@ class Source:
     pretrained: str | None = None
     weights: Path | None = None
     preprocess: dict[str, Any] | None = None
+    transformers: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """The last part of the name: what follows `hf-hub:`, or the folder without those above it."""
+        schema, identifier = parse_model_name(self.name)
+        return Path(identifier).name if schema == "local-dir" else identifier
 
 
 def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir: str | None) -> Source:
     """Check a model name and its weights.
 
     Args:
-        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's configs.
+        name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER` or one of pcclip's configs. Hubs and
+            folders may hold open_clip's files, or those of transformers' CLIPModel.
         pretrained: open_clip's pretrained tag, or the path of a checkpoint file; None for hubs and folders.
         random_init: no weights are wanted.
         cache_dir: where downloads go; None for the hub's default.
@@ -68,6 +78,8 @@ def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir:
 def _folder(folder: Path) -> Source:
     if not folder.is_dir():
         raise ModelError(f"local-dir:{folder}: no such folder; give one that holds {CONFIG} and {WEIGHTS}")
+    if not (folder / CONFIG).is_file() and (folder / TRANSFORMERS_CONFIG).is_file():
+        return _transformers(f"local-dir:{folder}", folder)
     config = read_config(folder / CONFIG)
     files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".pth"))
     if not files:
@@ -83,11 +95,48 @@ def _hub(name: str, identifier: str, cache_dir: str | None) -> Source:
     try:
         path = download_pretrained_from_hf(identifier, filename=CONFIG, cache_dir=cache_dir)
     except Exception as error:  # the hub client raises many kinds
+        if folder := _hub_transformers(identifier, cache_dir):
+            return _transformers(name, folder)
         raise ModelError(
             f"'{name}': cannot read {CONFIG} from the hub ({error}); check the name and the network, or "
             "download the repository elsewhere and give it as local-dir:FOLDER"
         ) from error
     return Source(name, read_config(Path(path))["model_cfg"])
+
+
+def _hub_transformers(identifier: str, cache_dir: str | None) -> Path | None:
+    """Download a repository in transformers' layout; None if it has no config.json, or cannot be reached."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    try:
+        hf_hub_download(identifier, TRANSFORMERS_CONFIG, cache_dir=cache_dir)
+        small = ["*.json", "merges.txt"]
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = Path(
+                snapshot_download(identifier, cache_dir=cache_dir, allow_patterns=[*small, weights])
+            )
+            if any(folder.glob(weights)):
+                break
+    except Exception:  # the hub client raises many kinds; what the caller tried first is the error to show
+        return None
+    return folder
+
+
+def _transformers(name: str, folder: Path) -> Source:
+    path = folder / TRANSFORMERS_CONFIG
+    try:
+        kind = json.loads(path.read_text())["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: says no model_type ({error!r}), so it is no model of transformers; an open_clip folder "
+            f"holds {CONFIG}"
+        ) from error
+    if kind != "clip":
+        raise ModelError(
+            f"{path}: model_type is '{kind}'; of transformers' models only whole CLIPs ('clip') can be "
+            f"loaded. Give a folder with {CONFIG}, or a CLIPModel's"
+        )
+    return Source(name, {}, transformers=folder)
 
 
 def _tag(name: str, pretrained: str | None, random_init: bool) -> Source:

@@ -165,7 +165,8 @@ def load_towers(
 
     Args:
         name: open_clip tag, `hf-hub:ORG/NAME`, `local-dir:FOLDER`, or one of pcclip's small configs
-            (`pcclip-small`, `pcclip-tiny`).
+            (`pcclip-small`, `pcclip-tiny`). Hubs and folders may hold open_clip's files or those of
+            transformers' CLIPModel.
         pretrained: for a tag: open_clip's pretrained tag, or a checkpoint file (.safetensors, .pt, .bin).
         random_init: start a tag from random weights (the global generator's); never done silently.
         cache_dir: where downloads go; None for the hub's default.
@@ -174,9 +175,15 @@ def load_towers(
         ModelError: unknown name or tag, missing files, or weights of another architecture.
     """
     source = find_source(name, pretrained, random_init, cache_dir)
-    clip = _create(source, random_init, cache_dir)
-    tokenizer = open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
-    towers = Towers(clip, name, source.model_config, tokenizer)
+    if source.transformers is not None:
+        from pcclip.model.conversion.incoming import from_transformers  # needs this module
+
+        converted = from_transformers(source.transformers, source.label)
+        towers = Towers(converted.clip, name, converted.model_config, converted.tokenizer)
+    else:
+        clip = _create(source, random_init, cache_dir)
+        tokenizer = open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
+        towers = Towers(clip, name, source.model_config, tokenizer)
     towers.requires_grad_(False)
     towers.eval()
     towers.base = BaseWeights(

@@ -44,7 +44,7 @@ def test_weight_zero_is_the_base_and_only_what_is_asked_for_moves(
     base = conditioning(0, dtype=dtype).parts()
     for name, part in apply(arithmetic, 0, dtype).parts().items():
         assert torch.equal(part, base[name])
-    asked = {"states": {"states"}, "pooled": {"pooled"}, "both": {"states", "pooled"}}[arithmetic.on]
+    asked = {"states": {"states"}, "pooled": {"pooled"}, "both": {"states", "pooled"}}[arithmetic.moves]
     asked |= {f"other_{name}" for name in asked} if arithmetic.encoders == "all" else set()
     moved = apply(arithmetic, 0.5, dtype).parts()
     assert {name for name in base if not torch.equal(moved[name], base[name])} == asked
@@ -87,7 +87,7 @@ def test_a_direction_between_texts_leaves_what_they_share_though_it_was_rounded(
 
 
 def test_a_weight_and_its_negative_cancel_where_lengths_are_free() -> None:
-    arithmetic = Arithmetic("add", "opposite", on="both", encoders="all")
+    arithmetic = Arithmetic("add", "opposite", moves="both", encoders="all")
     base, attribute, opposite = (conditioning(s) for s in range(3))
     there = arithmetic.apply(base, attribute, 1.5, opposite)
     back = arithmetic.apply(there, attribute, -1.5, opposite)
@@ -97,7 +97,7 @@ def test_a_weight_and_its_negative_cancel_where_lengths_are_free() -> None:
 
 def test_one_attribute_moves_all_rows_and_rows_do_not_see_each_other() -> None:
     base, attribute = conditioning(0), conditioning(1)
-    for arithmetic in (Arithmetic(kind, on="both", encoders="all", keep_length=True) for kind in KINDS):
+    for arithmetic in (Arithmetic(kind, moves="both", encoders="all", keep_length=True) for kind in KINDS):
         one_for_all = arithmetic.apply(base, attribute.select([1]), 0.5)
         for row in range(3):
             alone = arithmetic.apply(base.select([row]), attribute.select([1]), 0.5)
@@ -110,10 +110,14 @@ def test_absent_parts_stay_absent_and_asking_for_one_says_what_there_is() -> Non
     attribute = Conditioning(*(None if p is None else 2 * p for p in (base.states, None)))
     assert Arithmetic("add").apply(base, attribute, 1.0).pooled is None
     with pytest.raises(PcclipError, match=r"pooled.*it has states, other_states, other_pooled"):
-        Arithmetic("add", on="pooled").apply(base, attribute, 0)
-    with pytest.raises(PcclipError, match="on: both with encoders: first"):
-        Arithmetic("add", on="both").apply(base, attribute, 1.0)
-    assert Arithmetic(on="both", encoders="all").parts_of(base) == ["states", "other_states", "other_pooled"]
+        Arithmetic("add", moves="pooled").apply(base, attribute, 0)
+    with pytest.raises(PcclipError, match="moves: both with encoders: first"):
+        Arithmetic("add", moves="both").apply(base, attribute, 1.0)
+    assert Arithmetic(moves="both", encoders="all").parts_of(base) == [
+        "states",
+        "other_states",
+        "other_pooled",
+    ]
     with pytest.raises(PcclipError, match=r"other_states.*absent"):
         Arithmetic("add", encoders="all").apply(base, attribute, 1.0)
 

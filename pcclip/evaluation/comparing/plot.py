@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pcclip.errors import PcclipError
+from pcclip.evaluation.comparing.change_curves import change_curves, draw_change_curves
 from pcclip.evaluation.comparing.comparison import Comparison
 from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.rows import Row
@@ -33,6 +34,7 @@ _MAIN = (
     r"comparative/.+-after/(all|confused)_gain",
     r"retrieval/.+_recall_at_10",
     r"difference_retrieval/[^/]+/text_precision_at_10",
+    r"change_retrieval/.+-mean(-unseen)?/sentence_recall_at_10",
     r"geometry/.+/comparison/text_cosine",
     r"geometry/.+/drift/prompts",
     r"linear_probe/.+/top1",
@@ -56,13 +58,17 @@ def plot(comparison: Comparison, path: Path) -> None:
     heights = [max(2.0, len(rows) * (len(comparison.experiments) * _INCH + 0.12) + 0.9) for rows in panels]
     if curves:
         heights.append(5.2)
+    changes = change_curves(comparison.experiments)
+    heights += [4.6] * len(changes)
     figure = Figure(figsize=(11, sum(heights) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for panel, rows in zip(axes, panels, strict=False):
         _forest(panel, comparison, rows)
     if curves:
-        _gain_against_cost(axes[-1], comparison, curves)
+        _gain_against_cost(axes[len(panels)], comparison, curves)
+    for panel, (title, by_name) in zip(axes[len(heights) - len(changes) :], changes.items(), strict=True):
+        draw_change_curves(panel, title, by_name, [_colour(n) for n in range(len(comparison.experiments))])
     handles = [
         Line2D([], [], color=_colour(n), marker=_marker(n), label=one.name)
         for n, one in enumerate(comparison.experiments)

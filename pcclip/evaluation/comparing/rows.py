@@ -26,6 +26,11 @@ _SCORES = {
     "kendall": "Kendall",
     "text-difference": "text difference instead (training-free)",
     "random-pairs": "random pairs",
+    "word_delta": "caption difference (training-free)",
+    "nearest": "the picture alone",
+    "sentence_alone": "the sentence alone",
+    "caption_alone": "a caption alone",
+    "image_direction": "mean picture difference",
     "-unseen": ", held-out words",
     "-unseen-combinations": ", held-out combinations",
     "w0": "no change",
@@ -47,6 +52,10 @@ _SELECTED = (
     (
         r"difference_retrieval/(.+)-to-(picture|text)(-unseen)?/(.+)_(recall|precision)_at_(10)",
         "{0}: difference retrieval of the {1} by {3}, {4} at {5}{2}",
+    ),
+    (
+        r"change_retrieval/(.+)-mean(-unseen)?/(.+)_recall_at_(1|10)",
+        "{0}: changed picture by {2}, R@{3}{1}",
     ),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(cosine)", "{0}: comparison text . class difference, {2}{1}"),
     (r"geometry/(.+?)(-unseen)?/comparison/text_(accuracy)", "{0}: comparison text, nearest difference{1}"),
@@ -76,6 +85,8 @@ _BASELINES = (
     (r"(difference/.+-mean)(?:-unseen)?/two_alternative", ("{0}/text_difference", "{0}/absolute")),
     (r"(ranking/.+-mean)(?:-unseen)?/(?:sentence|direction)_(spearman)",
      ("{0}/text_difference_{1}", "{0}/absolute_{1}")),
+    (r"(change_retrieval/.+-mean)(?:-unseen)?/(?:sentence|direction)_(recall_at_\d+)",
+     ("{0}/text_difference_{1}", "{0}/word_delta_{1}", "{0}/nearest_{1}", "{0}/caption_alone_{1}")),
 )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,11 +24,11 @@ from pcclip.evaluation.protocols.difference_tasks import (
     fitting_pictures,
     phrase_differences,
 )
-from pcclip.evaluation.protocols.places import Items, median_rank
+from pcclip.evaluation.protocols.found_tables import UNSEEN, FoundTable
+from pcclip.evaluation.protocols.places import Items
 from pcclip.evaluation.sets import EvaluationSet
-from pcclip.evaluation.statistics import Doubles, Floats, Indices, Observations, Parts, Statistic
+from pcclip.evaluation.statistics import Doubles, Floats, Indices
 
-_UNSEEN = "-unseen"
 Strengths = dict[str, float]
 
 
@@ -89,7 +88,7 @@ class DifferenceRetrieval(EvaluationProtocol):
                 "difference retrieval does not apply to it. Give one of them, or leave this evaluation out."
             )
         strengths, curve = self._choose(subject)
-        tables: list[_Table] = []
+        tables: list[FoundTable] = []
         notes: dict[str, Any] = {"lambda": strengths, "chosen on": self.chosen_on, "median ranks": curve}
         if data.questions:
             tables += self._by_questions(subject, strengths)
@@ -107,6 +106,9 @@ class DifferenceRetrieval(EvaluationProtocol):
         return pictures, [
             question_cases(data, one, pictures, self.pairs, self.seed) for one in data.questions
         ]
+
+    def _table(self, task: str) -> FoundTable:
+        return FoundTable(self.name, task, "_precision_at_")
 
     def _ks(self, candidates: int) -> list[int]:
         return [k for k in self.recall_at if k < candidates]
@@ -129,7 +131,7 @@ class DifferenceRetrieval(EvaluationProtocol):
             search = PictureSearch.of(gallery, there.features, one.first, one.second, None)
             texts = _texts(one, there.encoders)
             for method in methods:
-                likeness = search.likeness(texts[method] if method in texts else texts[method + _UNSEEN])
+                likeness = search.likeness(texts[method] if method in texts else texts[method + UNSEEN])
                 for strength in self.lambdas:
                     found = search.find(likeness, strength, ()).places.ranks()
                     ranks.setdefault((method, strength), []).append(found)
@@ -141,11 +143,11 @@ class DifferenceRetrieval(EvaluationProtocol):
         }
         return chosen, curve
 
-    def _by_questions(self, subject: Subject, strengths: Strengths) -> list[_Table]:
+    def _by_questions(self, subject: Subject, strengths: Strengths) -> list[FoundTable]:
         pictures, cases = self._cases(subject.data)
         gallery = Gallery.of(pictures, subject.features)
         searches = {held_out: TextSearch.of(cases, held_out) for held_out in (False, True)}
-        to_picture, to_text = _Table("to-picture"), _Table("to-text")
+        to_picture, to_text = self._table("to-picture"), self._table("to-text")
         ks = self._ks(len(pictures) - 1)
         for one in cases:
             fits = fitting_pictures(one, pictures)
@@ -155,7 +157,7 @@ class DifferenceRetrieval(EvaluationProtocol):
                 "chance": search.chance(ks),
             }
             for method, rows in _texts(one, subject.encoders).items():
-                strength = strengths[method.removesuffix(_UNSEEN)]
+                strength = strengths[method.removesuffix(UNSEEN)]
                 found[method] = search.find(search.likeness(rows), strength, ks)
             to_picture.add(one.question.attribute, one.first, one.second, found, ks)
             found = {}
@@ -165,13 +167,13 @@ class DifferenceRetrieval(EvaluationProtocol):
                         one, subject.features, subject.encoders, self._ks(len(texts.texts))
                     ).items():
                         if not held_out or method == "text":
-                            found[method + _UNSEEN * held_out] = what
+                            found[method + UNSEEN * held_out] = what
             to_text.add(
                 one.question.attribute, one.first, one.second, found, self._ks(len(searches[False].texts))
             )
         return [to_picture, to_text]
 
-    def _by_triples(self, subject: Subject, strength: float) -> tuple[list[_Table], int]:
+    def _by_triples(self, subject: Subject, strength: float) -> tuple[list[FoundTable], int]:
         data, features = subject.data, subject.features
         cases = triple_cases(data, self.triples[data.split], self.triple_pairs, self.seed)
         gallery = Gallery.of(np.unique(np.concatenate([cases.first, cases.second])), features)
@@ -183,7 +185,7 @@ class DifferenceRetrieval(EvaluationProtocol):
             "nearest": search.find(likeness, 0.0, ks),
             "chance": search.chance(ks),
         }
-        to_picture, to_text = _Table("triples-to-picture"), _Table("triples-to-text")
+        to_picture, to_text = self._table("triples-to-picture"), self._table("triples-to-text")
         to_picture.add("", cases.first, cases.second, found, ks)
         texts, own = np.unique(cases.texts, return_inverse=True)
         everything, ks = np.arange(len(own)), self._ks(len(texts))
@@ -202,49 +204,5 @@ def _texts(cases: QuestionCases, encoders: CachedEncoders) -> dict[str, Floats]:
     rows = {"text_difference": phrase_differences(cases.claims, encoders)[cases.claim]}
     for held_out, texts in cases.texts.items():
         if texts:
-            rows["text" + _UNSEEN * held_out] = encoders.texts(texts)
+            rows["text" + UNSEEN * held_out] = encoders.texts(texts)
     return rows
-
-
-@dataclass
-class _Table:
-    """The scores of one task, question by question."""
-
-    task: str
-    groups: dict[str, Observations] = field(default_factory=dict)
-    ranks: dict[str, list[tuple[Doubles, Indices, Indices]]] = field(default_factory=dict)
-
-    def add(
-        self, attribute: str, first: Indices, second: Indices, found: dict[str, Found], ks: Sequence[int]
-    ) -> None:
-        """Takes in the pairs of a question; "" for pairs of none."""
-        columns: dict[str, Floats] = {}
-        for method, what in found.items():
-            columns |= what.columns(method, ks)
-            self.ranks.setdefault(method, []).append((what.places.ranks(), first, second))
-        self.groups[attribute] = Observations(first, second, columns)
-
-    def results(self, data: EvaluationSet) -> Results:
-        """Means over questions, and the last precision of each."""
-        prefix = f"difference_retrieval/{data.name}-{self.task}"
-        parts: dict[str, list[tuple[str, str]]] = {}
-        for attribute, seen in self.groups.items():
-            group = f"difference_retrieval {self.task} {attribute}".rstrip()
-            precisions = {c.partition("_precision")[0]: c for c in seen.scores if "_precision_at_" in c}
-            for column in seen.scores:
-                method, _, score = column.replace(_UNSEEN, "").partition("_recall")
-                suffix, score = _UNSEEN if _UNSEEN in column else "", column.replace(_UNSEEN, "")
-                parts.setdefault(f"{prefix}{suffix}/{score}", []).append((group, column))
-                if column in precisions.values():
-                    parts[f"{prefix}-{attribute}{suffix}/{score}"] = [(group, column)]
-        metrics: dict[str, Parts] = {name: tuple(of) for name, of in parts.items()}
-        medians: dict[str, Statistic] = {}
-        for method, found in self.ranks.items():
-            ranks, first, second = (np.concatenate(column) for column in zip(*found, strict=True))
-            suffix = _UNSEEN if _UNSEEN in method else ""
-            name = f"{prefix}{suffix}/{method.removesuffix(_UNSEEN)}_median_rank"
-            medians[name] = median_rank(ranks, first, second, len(data))
-        groups = {
-            f"difference_retrieval {self.task} {name}".rstrip(): seen for name, seen in self.groups.items()
-        }
-        return Results(data.evaluated, len(data), groups, metrics, statistics=medians)

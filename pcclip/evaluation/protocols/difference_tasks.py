@@ -73,31 +73,35 @@ class Gallery:
 
 @dataclass(frozen=True)
 class PictureSearch:
-    """Looks for the second picture of each pair by g(first) - strength * text, the first being no candidate.
+    """Looks for other pictures by P queries g(picture) - strength * text, that picture being no candidate.
 
     Attributes:
-        gallery: G candidates, among them all pictures of the pairs.
-        nearness: (P, G) closeness of each candidate to the first picture; -inf for that itself.
-        first: (P,) place of the first picture in the gallery.
-        second: (P,) place of the second.
+        gallery: G candidates, among them the queries' pictures.
+        nearness: (P, G) closeness of each candidate to the query's picture; -inf for that itself.
+        query: (R,) query of each right candidate, ascending; every query has one.
+        item: (R,) place of the right candidate in the gallery.
         fits: (P, G) whether a candidate differs from the first picture as the text says; None if not known.
     """
 
     gallery: Gallery
     nearness: Floats
-    first: Indices
-    second: Indices
+    query: Indices
+    item: Indices
     fits: Truth | None
 
     @classmethod
     def of(
         cls, gallery: Gallery, features: Floats, first: Indices, second: Indices, fits: Truth | None
     ) -> PictureSearch:
-        """For pairs of pictures, by the embeddings of the set's pictures."""
-        nearness = gallery.items.scores(features[first])
-        places = gallery.positions(first)
-        nearness[np.arange(len(first)), places] = -np.inf
-        return cls(gallery, nearness, places, gallery.positions(second), fits)
+        """For pairs of pictures, from the first to the second, by the embeddings of the set's pictures."""
+        places = gallery.positions(second)
+        return cls(gallery, _nearness(gallery, features, first), np.arange(len(first)), places, fits)
+
+    @classmethod
+    def for_any(cls, gallery: Gallery, features: Floats, first: Indices, right: Truth) -> PictureSearch:
+        """For pictures (P,) and which candidates (P, G) are right, at least one for each."""
+        query, item = np.nonzero(right)
+        return cls(gallery, _nearness(gallery, features, first), query, item, None)
 
     def likeness(self, texts_PD: Floats) -> Floats:
         """(P, G) closeness of each candidate to the text of each pair, which its strength then multiplies."""
@@ -105,13 +109,25 @@ class PictureSearch:
 
     def find(self, likeness: Floats, strength: float, ks: Sequence[int]) -> Found:
         """By `likeness` with a strength (lambda); the length of the query changes no order."""
-        scores = self.nearness - np.float32(strength) * likeness
-        return Found.by_scores(scores, np.arange(len(scores)), self.second, self.fits, ks)
+        return self._found(self.nearness - np.float32(strength) * likeness, ks)
+
+    def find_alone(self, likeness: Floats, ks: Sequence[int]) -> Found:
+        """By `likeness` without regard to the query's picture, which is still no candidate."""
+        return self._found(np.where(np.isneginf(self.nearness), self.nearness, likeness), ks)
 
     def chance(self, ks: Sequence[int]) -> Found:
         """In a random order."""
-        right = np.ones(len(self.second), np.int64)
+        right = np.bincount(self.query, minlength=len(self.nearness))
         return Found.by_chance(len(self.gallery.pictures) - 1, right, self.fits, ks)
+
+    def _found(self, scores: Floats, ks: Sequence[int]) -> Found:
+        return Found.by_scores(scores, self.query, self.item, self.fits, ks)
+
+
+def _nearness(gallery: Gallery, features: Floats, first: Indices) -> Floats:
+    nearness = gallery.items.scores(features[first])
+    nearness[np.arange(len(first)), gallery.positions(first)] = -np.inf
+    return nearness
 
 
 def fitting_pictures(cases: QuestionCases, pictures: Indices) -> Truth:

@@ -12,9 +12,9 @@ from torch import nn
 
 from pcclip.model.errors import ModelError
 
-OPEN_CLIP_INSTEAD = "export it for open_clip, which computes it as it is"
+OPEN_CLIP_INSTEAD = "export it --to open_clip, which computes it as it is"
 READ = ("argmax", "eos")
-TEXT_INSTEAD = "export its text tower alone, or the whole model for open_clip"
+TEXT_INSTEAD = "export its text tower alone (--part text), or the whole model --to open_clip"
 
 
 def check_text(clip: nn.Module) -> None:
