@@ -61,7 +61,7 @@ def draw(scene: Scene, rng: np.random.Generator) -> bytes:
     tint = 150 + rng.uniform(-14, 14, 3)
     colour = np.array(COLOURS[scene.colour]) + rng.uniform(-14, 14, 3)
     shine = 1 - 0.18 * (math.cos(angle + 1) * x + math.sin(angle + 1) * y)
-    mask = _mask(scene)[..., None]
+    mask = shape_mask(scene)[..., None]
     picture = (ground * light)[..., None] * tint * (1 - mask) + shine[..., None] * colour * mask
     picture += rng.standard_normal((SIDE, SIDE, 1), dtype=np.float32) * rng.uniform(2, 7)
     picture *= scene.brightness
@@ -96,7 +96,7 @@ def layout(
     return tuple((centre[0] + dx, centre[1] + dy) for dx, dy in offsets)
 
 
-def _mask(scene: Scene) -> npt.NDArray[np.float32]:
+def shape_mask(scene: Scene) -> npt.NDArray[np.float32]:
     """How much of each pixel the shapes cover, 0 to 1, (64, 64)."""
     image = Image.new("L", (SIDE * _SCALE, SIDE * _SCALE))
     canvas = ImageDraw.Draw(image)
