@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.serving import NASTY, Server, command, make_pictures, make_run, serving
 
 from pcclip.cli import main
 from pcclip.errors import PcclipError
@@ -21,6 +20,7 @@ from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import load
 from pcclip.inference.serve.answers import Answers, Query
 from pcclip.inference.serve.thumbnails import Thumbnails
+from tests.inference.serving import NASTY, Server, command, make_pictures, make_run, serving
 
 TEXT, OPPOSITE = "the picture is darker", "the picture is brighter"
 

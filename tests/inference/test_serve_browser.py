@@ -5,10 +5,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.inference.serving import NASTY, make_pictures, make_run, serving
 
 from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import load
+from tests.inference.serving import NASTY, make_pictures, make_run, serving
 
 FLAGS = [
     "--headless",

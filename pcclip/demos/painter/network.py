@@ -75,7 +75,7 @@ def make_unet(conditions: int, channels: tuple[int, ...]) -> UNet2DConditionMode
         class_embed_type="projection",
         projection_class_embeddings_input_dim=conditions,
     )
-    # Residual blocks begin as identities and the whole as zero: diffusers leaves that out, and learns later.
+    # Residual blocks begin as identities and the whole as zero, as is usual; diffusers leaves that out.
     for name, module in unet.named_modules():
         if name.endswith((".conv2", "conv_out")):
             nn.init.zeros_(module.weight)
