@@ -11,7 +11,7 @@ VLLM_VENV ?= .venv-vllm
 CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-sdxl clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-sdxl clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -89,6 +89,15 @@ $(eval $(call finetuning,shapes,small-lm,differences small_lm,data/shapes-small-
 
 demo-vllm: $(call runs_of,shapes-differences shapes-small-lm,/summary.json)  ## the demo with differences that a small language model writes by vLLM: what it keeps of the gain
 	$(VENV)/bin/python -m pcclip.demos.small_writer_report
+
+$(RUNS)/shapes-painter/painter.json: | $(RUNS)/shapes-pretrain/seed0/summary.json
+	$(VENV)/bin/python -m pcclip.demos.painter --model local-dir:$(RUNS)/shapes-pretrain/seed0/model --out $(@D)
+
+SHAPES_ARITHMETIC := $(PCCLIP) arithmetic --runs "[$(RUNS)/shapes-differences/seed0]" --config experiments/arithmetic/shapes.yaml
+demo-arithmetic: $(RUNS)/shapes-differences/seed0/summary.json $(RUNS)/shapes-painter/painter.json  ## a small diffusion model paints "a red circle" + "larger": base, tuned, training-free
+	$(SHAPES_ARITHMETIC)
+	$(SHAPES_ARITHMETIC) --config experiments/arithmetic/shapes_text_difference.yaml
+	$(VENV)/bin/python -m pcclip.demos.painter.report --run $(RUNS)/shapes-differences/seed0
 
 ## -- EuroSAT ----------------------------------------------------------------------------------
 data/eurosat/CARD.md: data_recipes/eurosat/measures.yaml | env
