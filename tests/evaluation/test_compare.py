@@ -185,7 +185,9 @@ def test_seeds_that_saw_other_pairs_are_averaged_over_their_own(tmp_path: Path):
     assert float(row["low"]) < np.mean(gains) < float(row["high"])
 
 
-def test_models_are_compared_with_the_runs_base_or_the_first_model(tmp_path: Path):
+def test_models_are_compared_with_the_runs_base_or_the_first_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     save_experiment(tmp_path / "ours", [600, 610])
     for name, right in (("public", 650), ("other", 450)):
         found = Measured()
@@ -200,6 +202,8 @@ def test_models_are_compared_with_the_runs_base_or_the_first_model(tmp_path: Pat
     assert {experiment for experiment, _ in alone} == {"other"}
     assert float(alone["other", TOP1]["change"]) == pytest.approx(-0.2)
     assert float(alone["other", TOP1]["base"]) == pytest.approx(0.65)
+    assert main(["compare", str(tmp_path / "public"), "--suite", "mine"]) == 1
+    assert "public is a single model: name a run or another model" in capsys.readouterr().err
 
 
 def test_the_figure_shows_changes_and_curves(tmp_path: Path):

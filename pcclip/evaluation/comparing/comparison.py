@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.pairing import mean_over_runs, only, paired_change
 from pcclip.evaluation.comparing.rows import Row
@@ -108,8 +109,16 @@ def compare_experiments(
         rows: The metrics of the table.
         suite: Name of what was measured.
         stage: Name of the weights.
+
+    Raises:
+        PcclipError: There is one model only, and nothing to compare it with.
     """
     reference, *others = experiments
+    if reference.is_model and not others:
+        raise PcclipError(
+            f"{reference.name} is a single model: name a run or another model to compare it with. Its own "
+            f"numbers stand in {reference.folders[0]}/estimates.json"
+        )
     bases = reference.before or reference.after
     columns = [_against(bases, one) for one in (others if reference.is_model else experiments)]
     metrics = {row.metric for row in rows}
