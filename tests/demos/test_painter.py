@@ -150,6 +150,9 @@ def test_scores_of_pictures_whose_attributes_are_known() -> None:
     assert scores["stayed"].tolist() == [row[3] for row in rows]
     assert scores["both"].tolist() == [row[2] * row[3] for row in rows]
     assert scores["as_asked"].tolist() == [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]
+    blind = ShapesScorer(kinds=False).score([row[0] for row in rows], asked, [before] * len(rows))
+    assert blind["stayed"].tolist() == [row[3] or place == 4 for place, row in enumerate(rows)]  # the square
+    assert blind["as_asked"].all()
     alone = ShapesScorer().score([before], asked[:1], None)
     assert alone.keys() == scores.keys()
     assert np.isnan(alone["both"]).all()

@@ -27,7 +27,13 @@ class ShapesScorer(PictureScorer):
     difference. `stayed`: kind and colour are as they were, and every other degree differs by less than that
     margin. `both`: moved and stayed. Where no shape is seen, nothing has moved or stayed. A case's attribute
     is one of the world's words for degrees: "larger", "darker", "right".
+
+    Args:
+        kinds: Whether the kind counts: not for a painter that does not paint kinds, where reading one off is
+            chance.
     """
+
+    kinds: bool = True
 
     def score(
         self,
@@ -42,32 +48,35 @@ class ShapesScorer(PictureScorer):
         """
         changes = [change_of(case) for case in cases]
         seen = [read(picture) for picture in pictures]
-        asked = [(one.colour, one.kind) == subject(case) for one, case in zip(seen, cases, strict=True)]
+        asked = [self._as_asked(one, *subject(case)) for one, case in zip(seen, cases, strict=True)]
         if base_pictures is None:
             nothing = np.full(len(seen), np.nan)
             return {"as_asked": np.array(asked, float), "moved": nothing, "stayed": nothing, "both": nothing}
         before = [read(picture) for picture in base_pictures]
-        rows = [judged(*row) for row in zip(before, seen, changes, strict=True)]
+        rows = [judged(*row, self.kinds) for row in zip(before, seen, changes, strict=True)]
         moved, stayed = np.array(rows, float).reshape(-1, 2).T
         return {"as_asked": np.array(asked, float), "moved": moved, "stayed": stayed, "both": moved * stayed}
 
+    def _as_asked(self, seen: Reading, colour: str, kind: str) -> bool:
+        return seen.colour == colour and (seen.kind == kind or not self.kinds)
 
-def judged(before: Reading, after: Reading, change: tuple[str, int]) -> tuple[bool, bool]:
+
+def judged(before: Reading, after: Reading, change: tuple[str, int], kinds: bool = True) -> tuple[bool, bool]:
     """Whether the attribute moved the right way, and whether all else stayed.
 
     Args:
         before: Of the picture without the change.
         after: Of the changed picture.
         change: See `change_of`.
+        kinds: Whether the kind must stay.
     """
     attribute, sign = change
     if before.kind is None or after.kind is None:
         return False, False
     steps = {name: after.degrees[name] - value for name, value in before.degrees.items()}
     moved = sign * steps[attribute] >= _MOVED * _MARGINS[attribute]
-    stayed = (before.kind, before.colour) == (after.kind, after.colour) and all(
-        abs(step) < _MARGINS[name] for name, step in steps.items() if name != attribute
-    )
+    same = before.colour == after.colour and (before.kind == after.kind or not kinds)
+    stayed = same and all(abs(step) < _MARGINS[name] for name, step in steps.items() if name != attribute)
     return moved, stayed
 
 
