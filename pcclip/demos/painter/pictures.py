@@ -141,10 +141,10 @@ def draw_lessons(towers: Towers, world: FewShapes, progress: bool = True) -> Les
 
 
 def embed_texts(towers: Towers, texts: list[str]) -> Tensor:
-    """(B, D) unit embeddings in the joint space, fp32."""
+    """(B, D) unit embeddings in the joint space, fp32, on the CPU wherever the towers are."""
     tokens = towers.text_encoder.trim_tokens(towers.tokenizer(texts))
     with torch.inference_mode():
-        return unit(towers.encode_texts(tokens))
+        return unit(towers.encode_texts(tokens.to(next(towers.parameters()).device))).cpu()
 
 
 def _batches(world: Shapes, split: Split) -> Iterator[list[Picture]]:
