@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from pcclip.data.files import write_atomically
@@ -96,20 +97,28 @@ def train(
         )
         lessons = _lessons(part / "lessons.safetensors", towers, world, progress)
         plan = Plan(steps, batch, learning_rate, unconditional, noise, average, seed)
-        start, used = time.perf_counter(), time.process_time()
-        torch.manual_seed(seed)
-        condition = Condition.of(lessons)
-        unet = make_unet(lessons.images.shape[1], tuple(channels))
-        first = fit(unet, condition, lessons, plan, part / "checkpoint.pt", checkpoint_every, progress)
-        about["training"] = {
-            **asdict(plan),
-            "parameters": sum(parameter.numel() for parameter in unet.parameters()),
-            "from_step": first,
-            "seconds": round(time.perf_counter() - start, 1),
-            "cpu_seconds": round(time.process_time() - used, 1),
-            "threads": torch.get_num_threads(),
-        }
-        _save(folder, part, unet, condition, about)
+        unet, condition, told = _trained(lessons, plan, tuple(channels), part, checkpoint_every, progress)
+        _save(folder, part, unet, condition, about | {"training": told})
+
+
+def _trained(
+    lessons: Lessons, plan: Plan, channels: tuple[int, ...], part: Path, checkpoint_every: int, progress: bool
+) -> tuple[UNet2DConditionModel, Condition, dict[str, Any]]:
+    """The trained network, what it is told, and what the training took."""
+    start, used = time.perf_counter(), time.process_time()
+    torch.manual_seed(plan.seed)
+    condition = Condition.of(lessons)
+    unet = make_unet(lessons.images.shape[1], channels)
+    first = fit(unet, condition, lessons, plan, part / "checkpoint.pt", checkpoint_every, progress)
+    told = {
+        **asdict(plan),
+        "parameters": sum(parameter.numel() for parameter in unet.parameters()),
+        "from_step": first,
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time() - used, 1),
+        "threads": torch.get_num_threads(),
+    }
+    return unet, condition, told
 
 
 def _lessons(path: Path, towers: Towers, world: FewShapes, progress: bool) -> Lessons:

@@ -8,9 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from pcclip.arithmetic.cases import CaseFile, slug
+from pcclip.arithmetic.command import PICTURES
+from pcclip.data.sources.shapes_drawing import KINDS
+from pcclip.demos.painter.reader import read
+from pcclip.demos.painter.scorer import subject
 from pcclip.errors import PcclipError
 from pcclip.evaluation.measured import RESULTS
 from pcclip.evaluation.protocol import Results
@@ -42,6 +49,7 @@ def report(run: str = "runs/shapes-differences/seed0") -> None:
         )
     console = Console(width=140)
     console.print(table)
+    console.print(_painted(Path(run)), soft_wrap=True, highlight=False)
     for name, changes in (
         ("tuned sentence - base sentence", tuned.minus(base)),
         ("tuned sentence - base text difference", tuned.minus(free)),
@@ -54,6 +62,23 @@ def report(run: str = "runs/shapes-differences/seed0") -> None:
         )
         told = (f"{metric.split('/', 2)[2]} {_change(found[metric])}" for metric in means)
         console.print(f"{name}: {'; '.join(told)}", soft_wrap=True, highlight=False)
+
+
+def _painted(run: Path) -> str:
+    """Whether the base tower's pictures without change show what was asked for."""
+    folder = run / PICTURES / _SENTENCE / "base"
+    right = []
+    for case in {case.subject: case for case in CaseFile.load(_CASES).cases}.values():
+        for file in sorted((folder / slug(case.subject)).glob("w0-*.png")):
+            with Image.open(file) as picture:
+                seen = read(picture)
+            colour, kind = subject(case)
+            right.append((seen.colour == colour, seen.kind == kind))
+    colours, kinds = np.mean(right, axis=0) if right else (np.nan, np.nan)
+    return (
+        f"{len(right)} pictures without change: the asked colour in {100 * colours:.1f} %, the asked kind in "
+        f"{100 * kinds:.1f} % (chance {100 / len(KINDS):.1f} %)"
+    )
 
 
 def _metrics(results: Results, scores: tuple[str, ...]) -> list[str]:

@@ -75,14 +75,13 @@ def fit(
         optimizer, plan.learning_rate, total_steps=plan.steps + 1, pct_start=_WARM_UP, cycle_momentum=False
     )
     average = EMAModel(unet.parameters(), decay=plan.average, use_ema_warmup=True, power=0.75)
+    parts: dict[str, Any] = {"unet": unet, "optimizer": optimizer, "schedule": schedule, "average": average}
     first = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         first = saved["step"]
-        unet.load_state_dict(saved["unet"])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        average.load_state_dict(saved["average"])
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
     with progress_bar(progress) as bar:
         task = bar.add_task("painter: steps", total=plan.steps, completed=first)
         for step in range(first, plan.steps):
@@ -95,14 +94,8 @@ def fit(
             average.step(unet.parameters())
             bar.update(task, advance=1, description=f"painter: loss {loss.item():.3f}, steps")
             if (step + 1) % checkpoint_every == 0:
-                state = {
-                    "step": step + 1,
-                    "unet": unet.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "average": average.state_dict(),
-                }
-                write_checkpoint(checkpoint, state)
+                state = {name: part.state_dict() for name, part in parts.items()}
+                write_checkpoint(checkpoint, {"step": step + 1, **state})
     average.copy_to(unet.parameters())
     unet.eval()
     return first
