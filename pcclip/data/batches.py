@@ -96,9 +96,9 @@ class TripleSource:
         """Makes a batch.
 
         Returns:
-            `tokens` (B, L); `lengths`, their B real numbers as a list; `text_id`, `image1_id`, `image2_id`
-            (B,) int64, equal where texts or keys are; `keys`, B record keys; and `features1`, `features2`
-            (B, D) unit rows, or `pixels1`, `pixels2` (B, 3, H, W).
+            `tokens` (B, L); `lengths`, their B real numbers (NumPy, int64); `text_id`, `image1_id` and
+            `image2_id` (B,) int64, equal where texts or keys are; `keys`, B record keys (NumPy); and
+            `features1`, `features2` (B, D) unit rows, or `pixels1`, `pixels2` (B, 3, H, W).
 
         Raises:
             ShardError: A record is no triple, or a picture of it is missing or cannot be decoded.
@@ -116,7 +116,7 @@ class TripleSource:
             "text_id": stable_ids(texts),
             "image1_id": stable_ids([triple.image1 for triple in triples]),
             "image2_id": stable_ids([triple.image2 for triple in triples]),
-            "keys": [triple.key for triple in triples],
+            "keys": np.array([triple.key for triple in triples]),
         }
         if self._bank is not None:
             part["features1"], part["features2"] = self._features(self._bank, located, triples)
@@ -190,7 +190,7 @@ class CaptionSource:
         """Makes a batch.
 
         Returns:
-            `tokens` (B, L); `lengths`, their B real numbers as a list; `text_id`, `image_id` (B,) int64,
+            `tokens` (B, L); `lengths`, their B real numbers (NumPy, int64); `text_id`, `image_id` (B,) int64,
             `keys`, and `features` (B, D) unit rows or `pixels` (B, 3, H, W).
 
         Raises:
@@ -208,7 +208,7 @@ class CaptionSource:
             **_tokens(self._texts, self._texts.ragged(texts)),
             "text_id": stable_ids(texts),
             "image_id": stable_ids(keys),
-            "keys": keys,
+            "keys": np.array(keys),
         }
         if isinstance(self._images, Bank):
             part["features"] = torch.from_numpy(self._images.embeddings(self._images.rows(keys)))
@@ -242,8 +242,9 @@ class CaptionSource:
 
 
 def _tokens(texts: TextTokens, ragged: Ragged) -> Part:
-    # Lengths stay on the host, so that the text tower need not ask a GPU for them.
-    return {"tokens": texts.pad(*ragged), "lengths": ragged[1].tolist()}
+    # Lengths stay on the host, so that the text tower need not ask a GPU for them. They are arrays, as keys are,
+    # because trainers walk through lists element by element to find tensors.
+    return {"tokens": texts.pad(*ragged), "lengths": ragged[1]}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import atexit
 import multiprocessing.util  # noqa: F401  registers its exit first, so that ours runs before it
 import os
 import signal
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -238,6 +239,9 @@ class BatchLoader(DataLoader[Any]):
         num_workers: Worker processes.
         start_method: `fork`, `spawn` or `forkserver`; None for Python's default.
         pin_memory: Copy batches to pinned memory.
+
+    Attributes:
+        waited: Seconds that those who iterate have waited for batches so far.
     """
 
     def __init__(
@@ -259,14 +263,24 @@ class BatchLoader(DataLoader[Any]):
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
         )
+        self.waited = 0.0
         if num_workers:
             _WITH_WORKERS.add(self)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for batch in super().__iter__():
+        for batch in self._timed(super().__iter__()):
             if isinstance(batch, Failure):
                 self.close()
                 raise batch.error
+            yield batch
+
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
             yield batch
 
     def close(self) -> None:

@@ -11,9 +11,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Lengths = Sequence[int] | npt.NDArray[np.integer[Any]]
+"""Numbers of tokens, on the host."""
 
 _ROUND = 64
 """Packed tokens are filled up to a multiple of this: matrix products are slower at odd sizes."""
@@ -126,7 +130,7 @@ def can_pack(device: torch.device, dtype: torch.dtype, head_width: int, longest:
     )
 
 
-def pack(lengths: Sequence[int], read: Tensor) -> Packed:
+def pack(lengths: npt.NDArray[np.int64], read: Tensor) -> Packed:
     """Lay the leading `lengths` tokens of each text end to end; waits for no device.
 
     Args:
@@ -134,11 +138,11 @@ def pack(lengths: Sequence[int], read: Tensor) -> Packed:
         read: (B,) columns of the tokens that the tower reads.
     """
     device, texts = read.device, len(lengths)
-    counts = np.array([*lengths, -sum(lengths) % _ROUND], np.int32)
+    counts = np.append(lengths, -lengths.sum() % _ROUND)
     ends = np.append(0, counts.cumsum())
     tile = np.searchsorted(_tiles(), counts)  # 0 for the shortest
     order = np.argsort(tile, kind="stable")
-    uploaded = _upload([*counts.tolist(), *ends.tolist(), *order.tolist()], device)
+    uploaded = _upload(np.concatenate((counts, ends, order)), device)
     counts_B, ends_B, order_B = torch.split(uploaded, [texts + 1, texts + 2, texts + 1])
     text_T = torch.repeat_interleave(counts_B, output_size=int(ends[-1]))
     column_T = (torch.arange(len(text_T), device=device) - ends_B[text_T]) * (text_T < texts)
@@ -148,7 +152,7 @@ def pack(lengths: Sequence[int], read: Tensor) -> Packed:
     return Packed(text_T, column_T, ends_B.int(), buckets, ends_B[:texts] + read)
 
 
-def grid(lengths: Sequence[int], read: Tensor, causal: bool, visible: Tensor | None) -> Grid:
+def grid(lengths: npt.NDArray[np.int64], read: Tensor, causal: bool, visible: Tensor | None) -> Grid:
     """A grid that holds the leading `lengths` tokens of each text; waits for no device.
 
     Args:
@@ -157,14 +161,14 @@ def grid(lengths: Sequence[int], read: Tensor, causal: bool, visible: Tensor | N
         causal: whether a token sees only what comes before it.
         visible: (B, L or more) what may be attended to; None for all real tokens.
     """
-    device, size = read.device, (len(lengths), max(lengths))
-    dense = min(lengths) == size[1]
+    device, size = read.device, (len(lengths), int(lengths.max()))
+    dense = bool((lengths == size[1]).all())
     columns = torch.arange(size[1], device=device)
     counts = _upload(lengths, device)
     ends = counts.cumsum(0)
     cells = None
     if not dense:
-        texts = torch.repeat_interleave(counts, output_size=sum(lengths))
+        texts = torch.repeat_interleave(counts, output_size=int(lengths.sum()))
         cells = torch.arange(len(texts), device=device) + texts * size[1] - (ends - counts)[texts]
     if visible is not None:
         keys: Tensor | None = visible[:, : size[1]]
@@ -176,8 +180,10 @@ def grid(lengths: Sequence[int], read: Tensor, causal: bool, visible: Tensor | N
     return Grid(size, cells, ends - counts + read, keys, causal)
 
 
-def _upload(numbers: Sequence[int], device: torch.device) -> Tensor:
-    host = torch.tensor(numbers, pin_memory=device.type == "cuda")  # else the copy waits for the device
+def _upload(numbers: npt.NDArray[np.int64], device: torch.device) -> Tensor:
+    host = torch.from_numpy(numbers)
+    if device.type == "cuda":
+        host = host.pin_memory()  # else the copy waits for the device
     return host.to(device, non_blocking=True)
 
 

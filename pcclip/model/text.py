@@ -12,11 +12,11 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import ResidualAttentionBlock
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import output_projection, project_in
-from pcclip.model.packing import Grid, Packed, can_pack, grid, pack
+from pcclip.model.packing import Grid, Lengths, Packed, can_pack, grid, pack
 
 READ_ONE_TOKEN = ("argmax", "eos", "first")
 
@@ -65,7 +65,7 @@ class TextEncoder:
             return "ragged", True, "no real token sees the padding"
         return "ragged", False, "padding takes part: it is attended to, or read"
 
-    def __call__(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    def __call__(self, tokens: Tensor, lengths: Lengths | None = None) -> Tensor:
         """Encode texts.
 
         Args:
@@ -110,14 +110,15 @@ class TextEncoder:
         column = 0 if self.pool == "first" else tokens.shape[1] - 1
         return torch.full((len(tokens),), column, device=tokens.device)
 
-    def _layout(self, tokens: Tensor, lengths: Sequence[int] | None) -> Grid | Packed:
+    def _layout(self, tokens: Tensor, lengths: Lengths | None) -> Grid | Packed:
         if lengths is None or not self.trim:
             lengths = self.real_lengths(tokens).tolist()
+        counts = np.asarray(lengths, np.int64)
         read = self._read(tokens)
-        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width(), max(lengths)):
-            return pack(lengths, read)
+        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width(), int(counts.max())):
+            return pack(counts, read)
         visible = tokens != self.tower.pad_id if self.pad_mask else None
-        return grid(lengths, read, self.causal, visible)
+        return grid(counts, read, self.causal, visible)
 
     def _dtype(self) -> torch.dtype:
         weight: Tensor = self.tower.positional_embedding
@@ -128,7 +129,7 @@ class TextEncoder:
         attention = self.tower.transformer.resblocks[0].attn
         return attention.embed_dim // attention.num_heads
 
-    def _encode(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    def _encode(self, tokens: Tensor, lengths: Lengths | None) -> Tensor:
         tower = self.tower
         layout = self._layout(tokens, lengths)
         ids, columns = layout.pick(tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pcclip.model.errors import ModelError
 from pcclip.model.fingerprints import tokenizer_digest, weights_digest
 from pcclip.model.lora import merged_state
+from pcclip.model.packing import Lengths
 from pcclip.model.sources import Source, find_source
 from pcclip.model.text import TextEncoder
 from pcclip.model.weights import mismatch, resized_weights, weight_shapes
@@ -111,7 +112,7 @@ class Towers(nn.Module):
         with torch.no_grad():
             return self.clip.encode_image(pixels, normalize=False)  # type: ignore[operator]
 
-    def encode_texts(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    def encode_texts(self, tokens: Tensor, lengths: Lengths | None = None) -> Tensor:
         """(B, L) token ids to (B, embed_dim) embeddings, not normalised: see `TextEncoder`."""
         return self.text_encoder(tokens, lengths)
 

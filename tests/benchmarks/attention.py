@@ -81,13 +81,13 @@ def run(batch: int = 2048, heads: int = 12, width: int = 64, repeats: int = 20, 
         device: Of the tensors.
     """
     rng = np.random.default_rng(0)
-    lengths = rng.integers(20, 78, batch).tolist()
-    lengths.append(20 + (-sum(lengths) - 20) % 128)  # FlexAttention takes whole blocks alone
-    read = torch.tensor(lengths, device=device) - 1
+    lengths = rng.integers(20, 78, batch)
+    lengths = np.append(lengths, 20 + (-lengths.sum() - 20) % 128)  # FlexAttention takes whole blocks alone
+    read = torch.tensor(lengths - 1, device=device)
     packed, cells = pack(lengths, read), grid(lengths, read, True, None)
     options = {"device": device, "dtype": torch.bfloat16}
-    qkv = torch.randn(sum(lengths), 3 * heads * width, requires_grad=True, **options)
-    dy = torch.randn(sum(lengths), heads * width, **options)
+    qkv = torch.randn(int(lengths.sum()), 3 * heads * width, requires_grad=True, **options)
+    dy = torch.randn(int(lengths.sum()), heads * width, **options)
     ways: dict[str, Callable[[], Way]] = {
         "kernel for short texts": lambda: lambda x: packed.attend(x, heads),
         "padded grid, scaled dot product": lambda: lambda x: cells.attend(x, heads),

@@ -183,7 +183,7 @@ def rank_keys(triples, rank, world, start_method, workers, epochs=2):
     stream = make_stream(source(triples), "x", 12 // world, rank=rank, world=world, seed=5, shuffle_shards=2)
     batches = TrainingBatches({"differences": stream})
     loader = ResumableLoader(batches, batches.steps, {}, workers, start_method)
-    return [[batch["differences"]["keys"] for batch in loader] for _ in range(epochs)]
+    return [[batch["differences"]["keys"].tolist() for batch in loader] for _ in range(epochs)]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,9 @@ def test_validation_loader(triples, workers):
         loader = BatchLoader(batches, [(0, batch) for batch in range(len(batches))], workers)
         first, second = ([b for b in loader if name in b] for name in ("differences", "again"))
         seen += [key for batch in first for key in batch["differences"]["keys"]]
-        assert [b["again"]["keys"] for b in second] == [b["differences"]["keys"] for b in first]
+        assert [b["again"]["keys"].tolist() for b in second] == [
+            b["differences"]["keys"].tolist() for b in first
+        ]
         assert all(len(batch) == 1 for batch in first + second)
     assert sorted(seen) == [f"t{i:04d}" for i in range(50)]
 

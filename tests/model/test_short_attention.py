@@ -7,13 +7,14 @@ import sys
 import pytest
 
 CHECK = """
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from pcclip.model import packing
 from pcclip.model.short_attention import causal_attention
 
-lengths, heads, width = [3, 16, 17, 40, 77, 64, 1, 128], 2, 16
-packed = packing.pack(lengths, torch.tensor(lengths) - 1)
+lengths, heads, width = np.array([3, 16, 17, 40, 77, 64, 1, 128]), 2, 16
+packed = packing.pack(lengths, torch.from_numpy(lengths) - 1)
 assert [size for size, _ in packed.buckets] == [16, 32, 64, 128]
 assert sorted(i for _, part in packed.buckets for i in part.tolist()) == list(range(len(lengths) + 1))
 assert packed.read.tolist() == [sum(lengths[: i + 1]) - 1 for i in range(len(lengths))]
