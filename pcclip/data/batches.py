@@ -242,7 +242,7 @@ class CaptionSource:
 
 
 def _tokens(texts: TextTokens, ragged: Ragged) -> Part:
-    # Lengths stay on the host, so that the text tower need not ask a GPU for them. They are arrays, as keys are,
+    # Lengths stay on the host, so that the text tower need not ask a GPU for them; as an array, as keys are,
     # because trainers walk through lists element by element to find tensors.
     return {"tokens": texts.pad(*ragged), "lengths": ragged[1]}
 
