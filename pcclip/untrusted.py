@@ -15,6 +15,8 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+_VALUES = 1_000_000
+_HARMLESS = 48  # characters of YAML in which nothing bad has room; most settings are shorter
 _UNPACKED = 1 << 30  # bytes, to which 20 times the file's size is added
 
 MAX_DEPTH = 64
@@ -35,6 +37,55 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("its brackets nest too deeply") from None
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Reads YAML of plain values; tags of Python are refused.
+
+    Raises:
+        ValueError: It is no YAML, or `check_yaml` refuses it.
+    """
+    import yaml
+
+    try:
+        check_yaml(text)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def check_yaml(text: str | bytes) -> None:
+    """Refuses YAML that nests deeply (libyaml crashes of it) or that aliases blow up or make endless.
+
+    Raises:
+        ValueError: It does.
+        yaml.YAMLError: It is no YAML.
+    """
+    import yaml
+
+    star = "*" if isinstance(text, str) else b"*"
+    if len(text) < _HARMLESS and star not in text:  # type: ignore[operator]
+        return
+    sizes: dict[str, int] = {}
+    opened: list[list[Any]] = [[None, 0]]  # anchor and size, in values once aliases are followed
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"the alias *{event.anchor} stands within what it stands for")
+            opened[-1][1] += sizes[event.anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            opened.append([event.anchor, 1])
+        elif isinstance(event, yaml.CollectionEndEvent | yaml.ScalarEvent):
+            anchor, size = opened.pop() if isinstance(event, yaml.CollectionEndEvent) else (event.anchor, 1)
+            opened[-1][1] += size
+            if anchor:
+                sizes[anchor] = size
+        if len(opened) > MAX_DEPTH:
+            raise ValueError(f"it nests more than {MAX_DEPTH} deep")
+        if opened[-1][1] > _VALUES and sizes:
+            raise ValueError(f"its aliases make more than {_VALUES:,} values of it")
 
 
 def check_plain(value: Any) -> None:

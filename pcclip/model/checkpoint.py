@@ -93,7 +93,7 @@ def read_meta(folder: Path | str) -> dict[str, Any]:
     """
     path = Path(folder) / META
     try:
-        meta = parse_json(path.read_text())
+        meta = parse_json(path.read_bytes())
         if meta["schema"] != 1:
             raise ModelError(f"{path}: schema {meta['schema']} is unknown here (1 is known): update pcclip")
     except FileNotFoundError:

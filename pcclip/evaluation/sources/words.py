@@ -9,10 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from pcclip.errors import PcclipError
-from pcclip.untrusted import parse_json
+from pcclip.untrusted import parse_json, parse_yaml
 
 _SHOWN = 5
 
@@ -177,8 +175,8 @@ def _entries(file: str, key: str, part: str) -> Any:
 
 def _yaml(place: str, text: str) -> Any:
     try:
-        return OmegaConf.to_container(OmegaConf.create(text))
-    except Exception as error:  # of several parsers below OmegaConf
+        return parse_yaml(text)
+    except ValueError as error:
         raise PcclipError(f"{place}: is no YAML ({error}). Write it again.") from error
 
 
