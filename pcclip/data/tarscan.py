@@ -127,7 +127,12 @@ class _Bounded:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
+
+    def seek(self, position: int) -> int:
+        if position > self._size:
+            raise tarfile.ReadError("unexpected end of data")
+        return self._file.seek(position)
 
     def read(self, count: int = -1) -> bytes:
         left = max(0, self._size - self._file.tell())

@@ -41,7 +41,10 @@ _PICTURE = Picture("k", b"", "jpg", "A red horse.", "horse", {"size": 0.5, "kind
 
 SEEDS: dict[str, list[bytes]] = {
     "triple": [Triple("k", "a", "b", "The first is darker.", {"writer": "rules", "seed": 1}).to_json()],
-    "picture": [b"A horse.\n---\n" + _PICTURE.members()["json"], b'x\n---\n{"caption": "y", "similarity": NaN}'],
+    "picture": [
+        b"A horse.\n---\n" + _PICTURE.members()["json"],
+        b'x\n---\n{"caption": "y", "similarity": NaN}',
+    ],
     "decode": [_picture(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")],
     "shard": [
         _tar(tarfile.USTAR_FORMAT),
@@ -52,7 +55,9 @@ SEEDS: dict[str, list[bytes]] = {
     "table": [b'file,caption,label\na.jpg,"one, two",cat\nb.jpg,three,dog\n'],
     "parquet": [_parquet()],
     "cub": [b"1 001.A_bird/one.jpg\n\n---\na bird\nanother bird\n"],
-    "img2dataset": [b"A horse.\n---\n" + json.dumps({"caption": "A horse", "label": "x", "width": 3}).encode()],
+    "img2dataset": [
+        b"A horse.\n---\n" + json.dumps({"caption": "A horse", "label": "x", "width": 3}).encode()
+    ],
     "answers": [
         b"Sure! Here is the difference: **The first picture** is darker than the second one.",
         b'```json\n{"difference": "The first picture is darker."}\n```',
