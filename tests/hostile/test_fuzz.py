@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS, clean_up
 from tests.hostile.making import END, header, padded, pax
 
 REGRESSIONS = Path(__file__).parent / "regressions"
-EXAMPLES = {"parquet": 10, "img2dataset": 15, "manifest": 15, "table": 15}
+EXAMPLES = {"parquet": 10, "decode": 30, "img2dataset": 15, "manifest": 15, "table": 15}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +38,7 @@ def mutated(draw, seeds: list[bytes]) -> bytes:
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutated_input(name):
     @settings(
-        max_examples=EXAMPLES.get(name, 60),
+        max_examples=EXAMPLES.get(name, 40),
         deadline=None,
         derandomize=True,
         database=None,
@@ -65,13 +65,13 @@ BLOCKS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(st.lists(BLOCKS, max_size=8).map(lambda blocks: b"".join(blocks) + END))
 def test_tars_of_right_and_wrong_headers(data):
     TARGETS["shard"](data)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=300))
 def test_any_text_is_filtered_and_what_is_accepted_stays(text):
     TARGETS["answers"](text.encode("utf-8", "surrogatepass"))

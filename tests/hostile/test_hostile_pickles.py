@@ -153,6 +153,7 @@ def test_sidecars_banks_caches_and_results(mark, tmp_path):
         kept.read()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_to_go_on_from(mark, tmp_path, capsys):
     """The one way in that Lightning opens to any pickle, unless it is told not to."""
     (tmp_path / "evil.ckpt").write_bytes(torch_pickle(mark))
