@@ -61,7 +61,7 @@ def test_files_of_weights(make, suffix, mark, tmp_path):
 )
 def test_folders_of_open_clip(make, names, mark, tiny, tmp_path):
     (tmp_path / "open_clip_config.json").write_bytes((tiny / "open_clip_config.json").read_bytes())
-    for name in names.split():
+    for name in names:
         (tmp_path / name).write_bytes(make(mark))
     with pytest.raises(PcclipError):
         load_towers(f"local-dir:{tmp_path}")
