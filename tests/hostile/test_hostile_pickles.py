@@ -165,6 +165,7 @@ def test_a_checkpoint_to_go_on_from(mark, tmp_path, capsys):
     assert "weights_only: false would run code" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model_index.json"])
 def test_a_folder_of_sdxl(name, mark, tmp_path):
     from pcclip.arithmetic.sdxl import _load
