@@ -68,7 +68,7 @@ class Bank:
         mapped = load_array(folder / EMBEDDINGS, mmap_mode="r")
         if mapped.shape != (self._count, self.dim) or mapped.dtype != self.dtype:
             raise ValueError(f"{EMBEDDINGS} holds {mapped.dtype} {mapped.shape}, not what {BANK_FILE} says")
-        self._base: int = mapped.offset
+        self._base: int = mapped.offset  # type: ignore[attr-defined]  # it is mapped
         self._file = os.open(folder / EMBEDDINGS, os.O_RDONLY | os.O_CLOEXEC)
         self._hashes = np.asarray(load_array(folder / HASHES, mmap_mode="r"))
         self._hash_rows = np.asarray(load_array(folder / HASH_ROWS, mmap_mode="r"))

@@ -7,7 +7,7 @@ import struct
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pcclip.data.records import ShardError
 
@@ -91,7 +91,8 @@ def _scan_any(path: Path, file: BinaryIO, size: int, members: list[Member]) -> i
     file.seek(0)
     end = 0
     try:
-        with tarfile.open(fileobj=_Bounded(file, size), mode="r:", tarinfo=_Header) as tar:
+        bounded: Any = _Bounded(file, size)
+        with tarfile.open(fileobj=bounded, mode="r:", tarinfo=_Header) as tar:
             for member in tar:
                 if not (member.isreg() or member.isdir()) or member.issparse():
                     raise ShardError(
