@@ -110,10 +110,7 @@ class Triple:
         return triple
 
     def check(self, shard: object) -> None:
-        """Raises ShardError where a field is empty, of a wrong type, or both pictures are the same.
-
-        `source` must be what JSON can hold, at most `untrusted.MAX_DEPTH` deep.
-        """
+        """Raises ShardError where a field is empty, of a wrong type, no JSON, or both pictures are the same."""
         for name in ("image1", "image2", "difference"):
             value = getattr(self, name)
             if not isinstance(value, str):
