@@ -110,7 +110,7 @@ class Triple:
         return triple
 
     def check(self, shard: object) -> None:
-        """Raises ShardError where a field is empty, of a wrong type, no JSON, or both pictures are the same."""
+        """Raises ShardError where a field is empty, of a wrong type or no JSON, or both pictures are one."""
         for name in ("image1", "image2", "difference"):
             value = getattr(self, name)
             if not isinstance(value, str):
