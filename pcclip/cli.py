@@ -144,6 +144,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if words[0] not in VERBS:
         print(f"unknown verb '{words[0]}'\n\n{_usage()}", file=sys.stderr)
         return 2
+    from pcclip.config_rules import enforce  # imports jsonargparse, which every verb needs
+
+    enforce()
     try:
         VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
     except Exception as error:

@@ -17,7 +17,6 @@ _WARNINGS = {
 }
 _LOG_STARTS = (
     "💡 Tip:",  # advertises Lightning's cloud service
-    "`weights_only` was not set",  # pcclip's checkpoints load either way, and are its own
     "GPU available:",  # the accelerator that is used is in the run's configuration
     "TPU available:",
     "There are modules in AutoencoderKL that should be kept in float32",  # the same; none is listed

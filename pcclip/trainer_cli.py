@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
+from pcclip.errors import PcclipError
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim
@@ -63,6 +65,10 @@ class PcclipCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` whatever the process's own words are; tests call us with lists."""
         self.config = parser.parse_args(args)
+        settings = self.config[self.config.subcommand]
+        if settings.get("weights_only") is False:
+            raise PcclipError("weights_only: false would run code that a checkpoint holds. Leave it out.")
+        settings.weights_only = True
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Claim the run folder, and log to it."""
@@ -111,6 +117,11 @@ def run(arguments: list[str]) -> PcclipCLI:
             parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
             args=arguments,
         )
+    except UnpicklingError as error:
+        raise PcclipError(
+            "ckpt_path: the checkpoint holds pickled code, which is never run. Give one that pcclip wrote "
+            f"({str(error).splitlines()[0]})"
+        ) from error
     except SIGTERMException:
         print(
             "stopped by SIGTERM; the run is saved: `pcclip resume` goes on with its folder", file=sys.stderr

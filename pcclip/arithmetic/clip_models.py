@@ -149,11 +149,11 @@ def _of_transformers(name: str) -> ScorerModel:
     from transformers import AutoConfig, CLIPModel, CLIPProcessor
 
     try:
-        kind = AutoConfig.from_pretrained(name).model_type
+        kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
         if kind != "clip":
             raise PcclipError(f"{name}: is a model of type {kind!r}; scoring needs one of type 'clip'")
         clip = CLIPModel.from_pretrained(name, dtype=torch.float32)
-        processor = CLIPProcessor.from_pretrained(name)
+        processor = CLIPProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise PcclipError(
             f"{name}: cannot be loaded as a CLIP of transformers ({str(error).splitlines()[0]}). Give a hub "

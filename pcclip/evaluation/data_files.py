@@ -6,10 +6,9 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pcclip.errors import PcclipError
 from pcclip.evaluation.questions import Fields
+from pcclip.untrusted import parse_yaml
 
 
 def read_data_file(path: Path, what: str, packaged: Path, schema: int) -> Fields:
@@ -25,7 +24,7 @@ def read_data_file(path: Path, what: str, packaged: Path, schema: int) -> Fields
         PcclipError: The file cannot be read, is not YAML, or of another schema.
     """
     try:
-        raw: Any = yaml.safe_load(path.read_text("utf-8"))
+        raw: Any = parse_yaml(path.read_text("utf-8"))
     except OSError as error:
         names = sorted(file.stem for file in packaged.glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, names, 1)
@@ -33,7 +32,7 @@ def read_data_file(path: Path, what: str, packaged: Path, schema: int) -> Fields
             f"{path}: cannot be read ({error.strerror}). Give the path of a {what} (YAML), or the name of "
             f"one that pcclip has: {', '.join(near or names)}."
         ) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise PcclipError(f"{path}: is not YAML ({error})") from error
     fields = Fields(raw, str(path))
     if fields.raw.get("schema") != schema:

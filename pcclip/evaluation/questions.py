@@ -223,7 +223,12 @@ def _parse_wording(fields: Fields, degree: bool) -> Wording:
     text = fields.text("text")
     allowed = {"more", "less"} if degree else {"first", "second"}
     try:
-        used = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        # A width, as in "{more:9999}", or a conversion would not be among the allowed names.
+        used = {
+            f"{name}{how or ''}{change or ''}"
+            for _, name, how, change in string.Formatter().parse(text)
+            if name is not None
+        }
     except ValueError as error:
         raise fields.error(f"the text {text!r} cannot be filled in ({error})") from error
     if not used or not used <= allowed:

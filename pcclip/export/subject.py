@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.finished import Finished, finished_runs
 from pcclip.inference.finding import Stage, find
+from pcclip.untrusted import parse_yaml
 
 _LOCAL = "local-dir:"
 
@@ -67,8 +66,8 @@ def find_subject(model: str, pretrained: str | None, stage: Stage) -> Subject:
     (run,) = finished_runs([folder])
     file = run.folder / "config.yaml"
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        settings = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise PcclipError(f"{file}: the run's settings cannot be read ({error}); restore the file") from error
     return Subject(found.named, found.title, stage, run, settings)
 

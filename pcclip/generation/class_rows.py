@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml  # type: ignore[import-untyped]
-
 from pcclip.data.shards import SET_FILE, ShardSet
 from pcclip.data.sources.base import SPLITS, CaptionedPictures
 from pcclip.errors import PcclipError
 from pcclip.generation.picture_texts import picture_texts
 from pcclip.generation.rows import Row, RowSource
+from pcclip.untrusted import parse_json, parse_yaml
 
 Known = dict[str, Mapping[str, float | str]]
 """Class names and what is known of each."""
@@ -183,12 +181,12 @@ def read_classes(classes: list[str] | str) -> Known:
 def _listed(path: Path) -> list[str]:
     try:
         if path.suffix == ".yaml":
-            return [str(name) for name in yaml.safe_load(path.read_bytes())["names"].values()]
+            return [str(name) for name in parse_yaml(path.read_bytes())["names"].values()]
         if path.suffix != ".json":
             return [line for line in path.read_bytes().decode().splitlines() if line.strip()]
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
         return [str(name) for name in (raw["classes"] if isinstance(raw, dict) else raw)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PcclipError(
             f"{path}: cannot be read as a list of classes ({error!r}). Give a text file with a name a line, "
             "a JSON file with a list 'classes', or a YAML file with names by label in 'names'."

@@ -97,7 +97,7 @@ def _counter(tokenizer: str | None) -> _Counter:
     try:
         from transformers import AutoTokenizer
 
-        loaded: Any = AutoTokenizer.from_pretrained(tokenizer)
+        loaded: Any = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     except Exception as error:  # not installed, not a folder, no network: an estimate serves as well
         why = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
         return _Counter(

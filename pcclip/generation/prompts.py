@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pcclip.data.decoding import open_picture
 from pcclip.errors import PcclipError
 from pcclip.generation.captions import clean_caption
 from pcclip.generation.rows import HasBytes, Row
@@ -254,4 +255,8 @@ def _data_url(picture: HasBytes | None, name: str, row: Row) -> str:
     kind = next((kind for magic, kind in _FORMATS if data.startswith(magic)), None)
     if kind is None:
         raise RowRejected(f"{name} is neither JPEG, PNG nor WebP")
+    try:
+        open_picture(data).close()  # what a server could not open, or should not, is not sent to it
+    except Exception as error:  # Pillow raises many kinds
+        raise RowRejected(f"{name} cannot be decoded") from error
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -78,7 +78,10 @@ def write_csv(file: Path, orders: Sequence[Ordered], top: int | None = None) -> 
     places = [_places(other) for other in others]
     for rank, one in enumerate(order.placed[:top], start=1):
         elsewhere = [value for of in places for value in of[str(one.picture)]]
-        writer.writerow([rank, one.picture, f"{one.score:.6f}", *(f"{value:.6g}" for value in elsewhere)])
+        name = str(one.picture)
+        # The same file, but no spreadsheet takes "./=..." for a formula.
+        name = f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+        writer.writerow([rank, name, f"{one.score:.6f}", *(f"{value:.6g}" for value in elsewhere)])
     write_file(file, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import open_clip
 from open_clip.factory import parse_model_name
 from open_clip.pretrained import download_pretrained_from_hf
 
+from pcclip.model.custom_code import refuse_code, refuse_code_in
 from pcclip.model.errors import ModelError
+from pcclip.untrusted import parse_json
 
 CONFIG = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
@@ -78,6 +79,7 @@ def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir:
 def _folder(folder: Path) -> Source:
     if not folder.is_dir():
         raise ModelError(f"local-dir:{folder}: no such folder; give one that holds {CONFIG} and {WEIGHTS}")
+    refuse_code_in(folder)
     if not (folder / CONFIG).is_file() and (folder / TRANSFORMERS_CONFIG).is_file():
         return _transformers(f"local-dir:{folder}", folder)
     config = read_config(folder / CONFIG)
@@ -124,8 +126,9 @@ def _hub_transformers(identifier: str, cache_dir: str | None) -> Path | None:
 
 def _transformers(name: str, folder: Path) -> Source:
     path = folder / TRANSFORMERS_CONFIG
+    refuse_code_in(folder)
     try:
-        kind = json.loads(path.read_text())["model_type"]
+        kind = parse_json(path.read_bytes())["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: says no model_type ({error!r}), so it is no model of transformers; an open_clip folder "
@@ -206,7 +209,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ModelError: the file is missing, no JSON, or has no model in it.
     """
     try:
-        config = json.loads(path.read_text())
+        config = parse_json(path.read_bytes())
         complete = {"embed_dim", "vision_cfg", "text_cfg"} <= config["model_cfg"].keys()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; an open_clip folder holds {CONFIG} and {WEIGHTS}") from None
@@ -214,6 +217,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: not an open_clip config ({error!r}); it needs the key model_cfg"
         ) from error
+    refuse_code(config, path)
     if not complete:
         raise ModelError(f"{path}: model_cfg needs the keys embed_dim, vision_cfg and text_cfg")
     return config

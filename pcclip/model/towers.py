@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
@@ -13,6 +14,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 
+from pcclip.model.custom_code import refuse_code_of
 from pcclip.model.errors import ModelError
 from pcclip.model.fingerprints import tokenizer_digest, weights_digest
 from pcclip.model.lora import merged_state
@@ -23,6 +25,17 @@ from pcclip.model.weights import mismatch, resized_weights, weight_shapes
 
 __all__ = ["BaseWeights", "ModelError", "Towers", "load_towers"]
 
+# What open_clip raises at names, weights and pickles.
+_TROUBLES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    OSError,
+    UnpicklingError,
+)
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -183,7 +196,7 @@ def load_towers(
         towers = Towers(converted.clip, name, converted.model_config, converted.tokenizer)
     else:
         clip = _create(source, random_init, cache_dir)
-        tokenizer = open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
+        tokenizer = _tokenizer(source, cache_dir)
         towers = Towers(clip, name, source.model_config, tokenizer)
     towers.requires_grad_(False)
     towers.eval()
@@ -193,9 +206,19 @@ def load_towers(
     return towers
 
 
+def _tokenizer(source: Source, cache_dir: str | None) -> Callable[[list[str]], Tensor]:
+    foreign = bool(source.model_config["text_cfg"].get("hf_tokenizer_name"))
+    never = {"trust_remote_code": False} if foreign else {}  # CLIP's own tokenizer takes no such argument
+    try:
+        return open_clip.get_tokenizer(source.name, cache_dir=cache_dir, **never)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise ModelError(f"cannot read the tokenizer of '{source.name}': {error}") from error
+
+
 def _create(source: Source, random_init: bool, cache_dir: str | None) -> nn.Module:
     preprocess = {k: v for k, v in (source.preprocess or {}).items() if k != "size"}
     found = weight_shapes(source.weights) if source.weights is not None else {}
+    refuse_code_of(source.model_config["text_cfg"], cache_dir)
     try:
         clip: nn.Module = open_clip.create_model(
             source.name,
@@ -206,7 +229,7 @@ def _create(source: Source, random_init: bool, cache_dir: str | None) -> nn.Modu
             cache_dir=cache_dir,
             require_pretrained=not random_init,
         )
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, OSError) as error:
+    except _TROUBLES as error:
         if source.weights is not None:
             raise ModelError(mismatch(source, found, error)) from error
         weights = f" with pretrained='{source.pretrained}'" if source.pretrained else ""

@@ -28,7 +28,7 @@ def show(report: InspectReport, console: Console | None = None) -> None:
     if report.repeated_texts:
         console.print("\n[bold]Most frequent texts[/]")
         for text, count in report.repeated_texts:
-            console.print(f"{count:>9,}  {escape(text)}", highlight=False)
+            console.print(f"{count:>9,}  {_plain(text)}", highlight=False)
     if report.samples:
         console.print("\n[bold]Samples[/]")
         for sample in report.samples:
@@ -36,7 +36,7 @@ def show(report: InspectReport, console: Console | None = None) -> None:
     if report.faults:
         console.print(f"\n[bold red]{report.fault_count:,} fault(s)[/], the first {len(report.faults)}:")
         for fault in report.faults:
-            console.print(f"  [red]-[/] {escape(fault)}", highlight=False, soft_wrap=True)
+            console.print(f"  [red]-[/] {_plain(fault, 2000)}", highlight=False, soft_wrap=True)
     else:
         console.print("\n[green]No fault found.[/]")
 
@@ -68,7 +68,7 @@ def _counts(report: InspectReport) -> Table:
     told = {k: v for k, v in report.origin.items() if k != "writer" or not report.writers}
     rows += [(name.replace("_", " "), _told(value)) for name, value in told.items()]
     for name, value in rows:
-        table.add_row(f"[dim]{name}[/]", escape(value))
+        table.add_row(f"[dim]{_plain(name)}[/]", _plain(value, 2000))
     return table
 
 
@@ -76,9 +76,16 @@ def _told(value: Any) -> str:
     return ", ".join(f"{k} {n}" for k, n in value.items()) if isinstance(value, dict) else str(value)
 
 
+def _plain(value: Any, limit: int = 500) -> str:
+    """A text for rich, shortened, with spaces for what a terminal would obey."""
+    text = str(value)
+    text = text if len(text) <= limit else f"{text[:limit]} ... ({len(text):,} characters)"
+    return escape("".join(c if c.isprintable() or c == "\n" else " " for c in text))
+
+
 def _sample(sample: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 1, 0, 1))
     for name, value in sample.items():
-        table.add_row(f"[dim]{name}[/]", escape(str(value)))
+        table.add_row(f"[dim]{_plain(name)}[/]", _plain(value))
     table.add_row("", "")
     return table

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pcclip.errors import PcclipError
+
+_MAX_BYTES = 1 << 24  # of a photo
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,21 @@ def _archive(path: Path) -> Photos:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise PcclipError(f"{path}: is not a whole zip file ({error}). Fetch it again.") from error
-    photos: dict[str, list[str]] = {}
-    prefix = ""
-    for entry in archive.namelist():
-        *above, folder, name = ["", *entry.split("/")]
-        if name.endswith(".jpg"):
-            photos.setdefault(folder, []).append(name)
-            prefix = "/".join(above[1:])
-    start = f"{prefix}/" if prefix else ""
-    return Photos(
-        path, lambda name: photos.get(name, []), lambda name, photo: archive.read(f"{start}{name}/{photo}")
-    )
+    photos: dict[str, dict[str, zipfile.ZipInfo]] = {}
+    for entry in archive.infolist():
+        parts = entry.filename.split("/")
+        if entry.filename.endswith(".jpg") and len(parts) > 1 and ".." not in parts and parts[0]:
+            photos.setdefault(parts[-2], {})[parts[-1]] = entry
+
+    def read(folder: str, name: str) -> bytes:
+        entry = photos[folder][name]
+        try:
+            if entry.file_size > _MAX_BYTES:
+                raise ValueError(f"it has {entry.file_size:,} bytes; a photo of EuroSAT has some thousands")
+            return archive.read(entry)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSError) as error:
+            raise PcclipError(
+                f"{path}: {entry.filename} cannot be read ({error}). Fetch it again."
+            ) from error
+
+    return Photos(path, lambda name: list(photos.get(name, {})), read)

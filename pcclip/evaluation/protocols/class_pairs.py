@@ -202,7 +202,11 @@ def _check_templates(templates: Sequence[str]) -> None:
         raise PcclipError("templates: there is none; name one or more like '{a} rather than {b}'")
     for template in templates:
         try:
-            used = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+            used = {
+                f"{name}{how or ''}{change or ''}"  # no widths and conversions
+                for _, name, how, change in string.Formatter().parse(template)
+                if name is not None
+            }
         except ValueError:
             used = set()
         if used != {"a", "b"}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json, parse_yaml
 
 _SHOWN = 5
 
@@ -161,7 +159,7 @@ def _entries(file: str, key: str, part: str) -> Any:
     if path.suffix == ".txt":
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
-        raw = json.loads(text) if path.suffix == ".json" else _yaml(file, text)
+        raw = parse_json(text) if path.suffix == ".json" else _yaml(file, text)
     except ValueError as error:
         raise PcclipError(f"{file}: is no JSON ({error}). Write it again.") from error
     if isinstance(raw, dict) and part in raw:
@@ -177,8 +175,8 @@ def _entries(file: str, key: str, part: str) -> Any:
 
 def _yaml(place: str, text: str) -> Any:
     try:
-        return OmegaConf.to_container(OmegaConf.create(text))
-    except Exception as error:  # of several parsers below OmegaConf
+        return parse_yaml(text)
+    except ValueError as error:
         raise PcclipError(f"{place}: is no YAML ({error}). Write it again.") from error
 
 

@@ -110,6 +110,11 @@ class VllmEngine(Writer):
             raise PcclipError(
                 f"writer: window {self.window}, restarts {self.restarts}: give 1 or more, and 0 or more."
             )
+        if self.engine.get("trust_remote_code"):
+            raise PcclipError(
+                "writer: engine.trust_remote_code would run code that came with the model, which is never "
+                "done here. Leave it out, or give a model that vLLM knows."
+            )
         self._process: EngineProcess | None = None
         self._restarted = 0
 

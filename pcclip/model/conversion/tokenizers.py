@@ -74,12 +74,15 @@ def read_tokenizer(folder: Path, context_length: int, vocabulary: int) -> tuple[
         ModelError: there is none, and the model's vocabulary is not CLIP's.
     """
     simple = SimpleTokenizer(context_length=context_length)
-    theirs = AutoTokenizer.from_pretrained(str(folder))
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as error:  # the library raises many kinds for files that are damaged or not its own
+        raise ModelError(f"{folder}: its tokenizer cannot be read ({error}); save it again") from error
     found = theirs.get_vocab()
     if found == _vocabulary(simple):
         return simple, True
     if len(found) > 3:  # without files transformers gives one of nothing but special tokens
-        return HFTokenizer(str(folder), context_length=context_length), False
+        return HFTokenizer(str(folder), context_length=context_length, trust_remote_code=False), False
     if vocabulary != simple.vocab_size:
         raise ModelError(
             f"{folder}: has no tokenizer files, and its {vocabulary} tokens are not CLIP's "
