@@ -41,9 +41,8 @@ def tokens(texts):
 
 def keys_of(source, epochs=1, training=True):
     stream = make_stream(source, "x", 4, training=training, seed=2, shuffle_shards=2)
-    return [
-        k for e in range(epochs) for b in range(len(stream.cut)) for k in stream.part(e, b)["keys"].tolist()
-    ]
+    batches = [stream.part(e, b) for e in range(epochs) for b in range(len(stream.cut))]
+    return [key for batch in batches for key in batch["keys"].tolist()]
 
 
 def test_triples_without_their_pictures_are_counted_and_left_out(tmp_path, caplog):
