@@ -25,7 +25,9 @@ class Recording(Callback):
         self.how = signal.Signals[how]
         self.batch = batch
 
-    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, number: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, number: int
+    ) -> None:
         self.step = trainer.global_step
 
     def on_train_batch_end(
