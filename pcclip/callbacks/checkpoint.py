@@ -41,7 +41,7 @@ class RunCheckpoint(ModelCheckpoint):
             self._save_last(trainer)
 
     def _wait_for_step(self, trainer: Trainer) -> None:
-        """Hold SIGTERM back amidst accumulated batches: a checkpoint has no gradients, theirs would be lost."""
+        """Hold SIGTERM back amidst accumulated batches: their gradients are in no checkpoint."""
         signals, loop = trainer._signal_connector, trainer.fit_loop.epoch_loop
         if loop._should_accumulate():
             self._held_back |= signals.received_sigterm

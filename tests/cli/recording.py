@@ -14,12 +14,12 @@ class Recording(Callback):
 
     Args:
         folder: Where.
-        stop_at: Number of the optimizer step after which a signal is sent; never if 0.
+        stop_at: Number of the optimizer step after which a signal is sent; never if negative.
         how: Name of the signal.
         batch: Of the batches of that step, the one after which it is sent.
     """
 
-    def __init__(self, folder: str, stop_at: int = 0, how: str = "SIGTERM", batch: int = 0) -> None:
+    def __init__(self, folder: str, stop_at: int = -1, how: str = "SIGTERM", batch: int = 0) -> None:
         self.folder = Path(folder)
         self.stop_at = stop_at
         self.how = signal.Signals[how]
