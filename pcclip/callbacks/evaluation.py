@@ -187,8 +187,8 @@ class EvaluationSuite(Callback):
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
                 self._interpolate(trainer, pl_module, folder)
-        crew.lead(lambda: self.summary.write(folder, trainer, pl_module))
         crew.lead(lambda: point_latest(folder))
+        crew.lead(lambda: self.summary.write(folder, trainer, pl_module))  # last: by it the run has finished
 
     def _save_towers(self, module: DifferenceTraining, folder: Path, **meta: Any) -> None:
         meta = {**module.base_meta, "trained": module.trainable_part, **meta}
