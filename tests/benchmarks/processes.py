@@ -1,7 +1,7 @@
 """Seconds of an evaluation and of a bank by one process and by several.
 
 `python -m tests.benchmarks.processes SET`: SET is a folder made by `pcclip prepare` (its test pictures are
-taken). ViT-B-32 with random weights, one thread a process, on the CPU. Prints whether all have the same bytes.
+taken). ViT-B-32, random weights, one thread a process, on the CPU. Prints whether all have the same bytes.
 """
 
 from __future__ import annotations
