@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from pcclip.arithmetic.command import PICTURES, keep, log, results_folder
 from pcclip.arithmetic.evaluation import PictureArithmetic
 from pcclip.callbacks.evaluation import other_weights
+from pcclip.crew import Crew
 from pcclip.model.towers import Towers
 from pcclip.training import DifferenceTraining
 
@@ -19,9 +20,9 @@ from pcclip.training import DifferenceTraining
 class PicturesFromArithmetic(Callback):
     """Draws and measures pictures by the base tower at step 0, and by the tuned one beside it later.
 
-    The first rank draws while the others wait: with several, take a `sample` that is drawn before their wait
-    runs out, and leave the whole to `pcclip arithmetic`, which takes the pictures over. The generator is
-    loaded for each time and let go afterwards.
+    The first rank draws while the others wait, however long that is: with several, take a small `sample`,
+    and leave the whole to `pcclip arithmetic`, which takes the pictures over. The generator is loaded each
+    time and let go afterwards.
 
     Args:
         pictures: what is drawn and how it is measured.
@@ -36,6 +37,7 @@ class PicturesFromArithmetic(Callback):
         self.every_n_validations = every_n_validations
         self.validations = 0
         self.base: Towers | None = None
+        self.crew: Crew | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the base tower."""
@@ -54,21 +56,27 @@ class PicturesFromArithmetic(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the tuned tower."""
         assert isinstance(pl_module, DifferenceTraining)
-        if not trainer.received_sigterm:
+        if not self._crew().agree(trainer.received_sigterm):
             self._measure(trainer, pl_module, tuned=True)
 
     def _measure(self, trainer: Trainer, module: DifferenceTraining, tuned: bool) -> None:
-        if trainer.is_global_zero:
-            towers = {"base": self._base(module)}
-            if tuned:
-                towers["tuned"] = _copy(module)
-            run = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
-            with torch.autocast(module.device.type, enabled=False), torch.random.fork_rng():
-                outcome = self.pictures.run(towers, run / PICTURES / self.suite, str(run), str(module.device))
-            keep(outcome, results_folder(run, self.suite))
-            if isinstance(trainer.logger, TensorBoardLogger):
-                log(outcome, trainer.logger.experiment, trainer.global_step)
-        trainer.strategy.barrier("pictures from arithmetic")
+        self._crew().lead(lambda: self._draw(trainer, module, tuned))
+
+    def _draw(self, trainer: Trainer, module: DifferenceTraining, tuned: bool) -> None:
+        towers = {"base": self._base(module)}
+        if tuned:
+            towers["tuned"] = _copy(module)
+        run = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
+        with torch.autocast(module.device.type, enabled=False), torch.random.fork_rng():
+            outcome = self.pictures.run(towers, run / PICTURES / self.suite, str(run), str(module.device))
+        keep(outcome, results_folder(run, self.suite))
+        if isinstance(trainer.logger, TensorBoardLogger):
+            log(outcome, trainer.logger.experiment, trainer.global_step)
+
+    def _crew(self) -> Crew:
+        if self.crew is None:
+            self.crew = Crew.of_job()
+        return self.crew
 
     def _base(self, module: DifferenceTraining) -> Towers:
         if self.base is None:

@@ -25,6 +25,7 @@ class RunCheckpoint(ModelCheckpoint):
             every_n_train_steps=every_n_train_steps,
             save_on_exception=True,
         )
+        self._held_back = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save where SIGTERM stopped us, between two steps; other errors may come amidst one."""
@@ -34,9 +35,20 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Keep the weights of the step at which `max_steps` ends the run."""
         super().on_train_batch_end(trainer, *args, **kwargs)
+        self._wait_for_step(trainer)
         # Later, Lightning counts the broken-off epoch as done: a longer run would skip the rest of it.
         if trainer.global_step == trainer.max_steps:
             self._save_last(trainer)
+
+    def _wait_for_step(self, trainer: Trainer) -> None:
+        """Hold SIGTERM back amidst accumulated batches: their gradients are in no checkpoint."""
+        signals, loop = trainer._signal_connector, trainer.fit_loop.epoch_loop
+        if loop._should_accumulate():
+            self._held_back |= signals.received_sigterm
+            signals.received_sigterm = False
+        else:
+            signals.received_sigterm |= self._held_back
+            self._held_back = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights of the last step, whatever the cadence."""

@@ -18,11 +18,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from pcclip.callbacks.summary import Summary
+from pcclip.crew import Crew
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.encoders import TowerEncoders
 from pcclip.evaluation.encoding.features import FeatureCache
 from pcclip.evaluation.encoding.models import Model
-from pcclip.evaluation.interpolation import choose_alpha, curve_point, plot_curve
+from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, curve_point, plot_curve
 from pcclip.evaluation.measured import FIT, RESULTS, Measured
 from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
@@ -44,7 +45,7 @@ class Interpolation:
 class EvaluationSuite(Callback):
     """Run evaluations at step 0, at validations and at the end; write the run's summary.
 
-    The first rank evaluates while the others wait.
+    The first rank evaluates, the others share in the embedding of pictures and texts.
 
     Args:
         evaluations: sets and their protocols.
@@ -65,6 +66,7 @@ class EvaluationSuite(Callback):
         self.summary = Summary()
         self.bench: Bench | None = None
         self.base_model: Model | None = None
+        self.crew: Crew | None = None
         self.validations = 0
         self.finished = False
 
@@ -79,34 +81,47 @@ class EvaluationSuite(Callback):
     ) -> Measured:
         """Results by set of all (or the due) evaluations with the weights as they are, in fp32.
 
+        Every rank must call this; only the first one gets results.
+
         Args:
             module: Whose towers.
             split: Whether the split that is reported or the one by which things are chosen.
             only_due: Leave out what is not due at this validation.
             is_base: The weights are the base model's.
         """
-        towers = module.towers
+        crew, towers = self._crew(), module.towers
         if self.bench is None:
             self.bench = Bench(FeatureCache(self.cache_dir if towers.image_frozen else None))
-        model = Model.of(towers, TowerEncoders(towers, module.device))
-        base = None if is_base else self._base(module)
+        bench = self.bench
+        models = {"now": Model.of(towers, TowerEncoders(towers, module.device), "now", crew)}
+        if not is_base:
+            models["base"] = self._base(module)
         measured = Measured()
-        with torch.autocast(module.device.type, enabled=False):
+
+        def measure() -> None:
             for one in self.evaluations:
                 if only_due and self.validations % one.every_n_validations:
                     continue
                 name = one.split if split == "test" else one.validation
-                measured.add(self.bench.measure(one, name, model, base))
+                measured.add(bench.measure(one, name, models["now"], models.get("base")))
+
+        with torch.autocast(module.device.type, enabled=False):
+            crew.lead(measure, lambda order: bench.job(order, models[order.model]))
         return measured
 
     def _base(self, module: DifferenceTraining) -> Model:
         if self.base_model is None:
             with other_weights(module, module.base_weights):
-                self.base_model = Model.of(module.towers, _BaseEncoders(module))
+                self.base_model = Model.of(module.towers, _BaseEncoders(module), "base", self._crew())
         return self.base_model
 
+    def _crew(self) -> Crew:
+        if self.crew is None:
+            self.crew = Crew.of_job()
+        return self.crew
+
     def _log(self, trainer: Trainer, measured: Measured, prefix: str) -> None:
-        if isinstance(trainer.logger, TensorBoardLogger):
+        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             for name, value in measured.values_by_name().items():
                 trainer.logger.experiment.add_scalar(f"{prefix}/{name}", value, trainer.global_step)
 
@@ -115,17 +130,17 @@ class EvaluationSuite(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the base model, on both splits; a resumed run reads what it measured then."""
         assert isinstance(pl_module, DifferenceTraining)
-        if trainer.is_global_zero and self.evaluations:
-            stored = self._results(trainer) / "base"
-            if stored.is_dir():
-                self.summary.base = Measured.load(stored)
-            else:
-                with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
-                    self._log(trainer, self.measure(pl_module, "validation", is_base=True), "validation")
-                    self.summary.base = self.measure(pl_module, "test", is_base=True)
-                    self._log(trainer, self.summary.base, "test")
-                self.summary.base.save(stored)
-        trainer.strategy.barrier("base evaluation")
+        if not self.evaluations:
+            return
+        crew, stored = self._crew(), self._results(trainer) / "base"
+        if crew.agree(stored.is_dir()):
+            self.summary.base = crew.lead(lambda: Measured.load(stored))
+            return
+        with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
+            self._log(trainer, self.measure(pl_module, "validation", is_base=True), "validation")
+            self.summary.base = base = self.measure(pl_module, "test", is_base=True)
+            self._log(trainer, base, "test")
+        crew.lead(lambda: base.save(stored))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the fit."""
@@ -137,60 +152,71 @@ class EvaluationSuite(Callback):
         if trainer.state.fn == "test" or trainer.sanity_checking:
             return
         self.validations += 1
-        if trainer.is_global_zero:
-            with self.summary.timed("validation"):
-                results = self.measure(pl_module, "validation", only_due=True)
-            self._log(trainer, results, "validation")
-            rank_zero_info(f"step {trainer.global_step}: {results.headline()}")
-        trainer.strategy.barrier("validation")
+        with self.summary.timed("validation"):
+            results = self.measure(pl_module, "validation", only_due=True)
+        self._log(trainer, results, "validation")
+        rank_zero_info(f"step {trainer.global_step}: {results.headline()}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the tuned model, sweep the interpolation, save models and the summary."""
         assert isinstance(pl_module, DifferenceTraining)
-        if trainer.is_global_zero and not trainer.received_sigterm:
+        if not self._crew().agree(trainer.received_sigterm):
             self.summary.seconds["fit"] = time.perf_counter() - self.fit_started
             self._finish(trainer, pl_module)
         self.finished = True
-        trainer.strategy.barrier("summary")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish a run that was killed after its last step, for which Lightning skips `on_train_end`."""
         assert isinstance(pl_module, DifferenceTraining)
-        if trainer.is_global_zero and not self.finished:
+        if not self.finished:
             self._finish(trainer, pl_module)
 
     def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
+        crew, folder = self._crew(), self._folder(trainer)
         with self.summary.timed("tuned_evaluation"):
-            self.summary.tuned = self.measure(pl_module, "test")
-        self.summary.tuned.save(self._results(trainer) / "tuned")
-        self._log(trainer, self.summary.tuned, "test")
-        folder = self._folder(trainer)
-        meta = {**pl_module.base_meta, "trained": pl_module.trainable_part}
-        for written in ("model", "interpolated"):  # by a run that was killed while it wrote
-            shutil.rmtree(folder / written, ignore_errors=True)
-        save_folder(pl_module.towers, folder / "model", meta, logit_scale=pl_module.caption_logit_scale())
+            self.summary.tuned = tuned = self.measure(pl_module, "test")
+
+        def write_tuned() -> None:
+            tuned.save(self._results(trainer) / "tuned")
+            for written in ("model", "interpolated"):  # by a run that was killed while it wrote
+                shutil.rmtree(folder / written, ignore_errors=True)
+
+        crew.lead(write_tuned)
+        self._log(trainer, tuned, "test")
+        self._save_towers(pl_module, folder / "model")
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
                 self._interpolate(trainer, pl_module, folder)
-        self.summary.write(folder, trainer, pl_module)
-        point_latest(folder)
+        crew.lead(lambda: point_latest(folder))
+        crew.lead(lambda: self.summary.write(folder, trainer, pl_module))  # last: by it the run has finished
+
+    def _save_towers(self, module: DifferenceTraining, folder: Path, **meta: Any) -> None:
+        meta = {**module.base_meta, "trained": module.trainable_part, **meta}
+        scale = module.caption_logit_scale()
+        self._crew().lead(lambda: save_folder(module.towers, folder, meta, logit_scale=scale))
 
     def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
         assert self.interpolation is not None
+        crew = self._crew()
         tuned = {n: p.detach().cpu().clone() for n, p in module.tower_weights()}  # where the base weights are
         curve = {}
         for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
             with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
                 curve[alpha] = list(self.measure(module, "validation").values())
-        points = [curve_point(alpha, results, curve[0.0]) for alpha, results in curve.items()]
-        chosen = choose_alpha(points)
+
+        def choose() -> float:
+            points = [curve_point(alpha, results, curve[0.0]) for alpha, results in curve.items()]
+            chosen = choose_alpha(points)
+            self._write_curve(trainer, points, chosen, folder)
+            return chosen
+
+        self.summary.alpha = chosen = float(crew.agree(crew.lead(choose)) or 0.0)
         with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
-            self.summary.interpolated, self.summary.alpha = self.measure(module, "test"), chosen
-            self.summary.interpolated.save(self._results(trainer) / "interpolated")
-            meta = {**module.base_meta, "trained": module.trainable_part, "alpha": chosen}
-            save_folder(
-                module.towers, folder / "interpolated", meta, logit_scale=module.caption_logit_scale()
-            )
+            self.summary.interpolated = interpolated = self.measure(module, "test")
+            crew.lead(lambda: interpolated.save(self._results(trainer) / "interpolated"))
+            self._save_towers(module, folder / "interpolated", alpha=chosen)
+
+    def _write_curve(self, trainer: Trainer, points: list[CurvePoint], chosen: float, folder: Path) -> None:
         figure = plot_curve(points, chosen, folder / "interpolation.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_figure("interpolation", figure, trainer.global_step)
@@ -200,13 +226,10 @@ class EvaluationSuite(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the loaded weights on the test split and print them."""
         assert isinstance(pl_module, DifferenceTraining)
-        if trainer.is_global_zero:
-            results = self.measure(pl_module, "test")
-            self._log(trainer, results, "test")
-            self.summary.tuned = results
-            self.summary.write(self._folder(trainer), trainer, pl_module)
-            rank_zero_info(results.headline())
-        trainer.strategy.barrier("test")
+        self.summary.tuned = results = self.measure(pl_module, "test")
+        self._log(trainer, results, "test")
+        self._crew().lead(lambda: self.summary.write(self._folder(trainer), trainer, pl_module))
+        rank_zero_info(results.headline())
 
     def _folder(self, trainer: Trainer) -> Path:
         folder = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]

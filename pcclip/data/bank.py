@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from rich.progress import Progress
 
+from pcclip.crew import Crew
 from pcclip.data.bank_files import (
     BANK_FILE,
     EMBEDDINGS,
@@ -24,16 +25,11 @@ from pcclip.data.bank_files import (
     BankWriter,
     Dtype,
 )
-from pcclip.data.index import ShardIndex
+from pcclip.data.bank_pictures import Making
 from pcclip.data.locks import only_one
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import (
-    IMAGE_EXTENSIONS,
     SCHEMA,
-    ShardError,
-    Triple,
-    decode_picture,
-    image_extension,
     stable_hash,
 )
 from pcclip.untrusted import load_array, parse_json
@@ -203,11 +199,13 @@ def build_bank(
     cache_dir: Path | None = None,
     start_method: str | None = None,
     checkpoint_seconds: float = 2.0,
+    crew: Crew | None = None,
 ) -> Bank:
     """Builds the bank of the pictures in some shards, goes on with one, or opens a finished one.
 
-    Of several processes that build the same folder one works and the others wait. The same pictures, model,
-    batch size and machine give the same bytes, interrupted or not.
+    Of several processes that build the same folder one works and the others wait; those of a crew share its
+    work. The same pictures, model, batch size and machine give the same bytes, interrupted or not, by one
+    process or several.
 
     Args:
         folder: Of the bank.
@@ -223,23 +221,28 @@ def build_bank(
         cache_dir: Of the shards' indexes.
         start_method: Of the workers: fork, spawn or forkserver; None for Python's default.
         checkpoint_seconds: How much work a kill may cost.
+        crew: Processes that build together, of which every one must call this; this one alone if None.
 
     Raises:
         ShardError: A picture cannot be decoded, or a record has none.
         BankError: The folder holds a bank of another model or of other pictures.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(folder.parent / f".{folder.name}.lock", f"building {folder.name}"):
-        indexes = [ShardIndex.load(path, cache_dir) for path in shards]
-        source = [{"name": i.path.name, "records": len(i), "bytes": i.stamp[0]} for i in indexes]
-        if not folder.exists():
-            pictures = _Pictures(indexes, preprocess, batch_size)
-            plan = {"batch_size": batch_size}
-            writer = BankWriter(folder, pictures.keys, dim, fingerprint, dtype, source, plan)
+    crew = crew or Crew()
+    making = Making(shards, preprocess, encode, batch_size, num_workers, cache_dir, start_method)
+
+    def build() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with only_one(folder.parent / f".{folder.name}.lock", f"building {folder.name}"):
+            if folder.exists():
+                return
+            keys, plan = making.pictures.keys, {"batch_size": batch_size}
+            writer = BankWriter(folder, keys, dim, fingerprint, dtype, making.source, plan)
             with writer, progress_bar(progress) as bar:
-                _fill(writer, pictures, encode, num_workers, start_method, checkpoint_seconds, bar)
-        bank = Bank.open(folder, fingerprint)
+                _fill(writer, making, crew, checkpoint_seconds, bar)
+
+    crew.lead(build, making.job)
+    bank, source = Bank.open(folder, fingerprint), making.source
     if (bank.source, bank.dtype, bank.dim) != (source, dtype, dim):
         raise BankError(
             f"{folder}: this bank was made as {bank.dtype} x {bank.dim} of {_describe(bank.source)}, but "
@@ -248,106 +251,17 @@ def build_bank(
     return bank
 
 
-def _fill(
-    writer: BankWriter,
-    pictures: _Pictures,
-    encode: Callable[[Tensor], Tensor],
-    num_workers: int,
-    start_method: str | None,
-    checkpoint_seconds: float,
-    bar: Progress,
-) -> None:
-    import torch
-    from torch.utils.data import DataLoader
-
+def _fill(writer: BankWriter, making: Making, crew: Crew, checkpoint_seconds: float, bar: Progress) -> None:
     # A checkpoint lies between batches, so the remaining batches are those of an uninterrupted build.
-    batches = range(-(-writer.done // pictures.batch_size), -(-writer.count // pictures.batch_size))
-    loader: DataLoader[Any] = DataLoader(
-        pictures,  # type: ignore[arg-type]  # it has what a map-style dataset needs, without importing torch
-        batch_size=None,
-        sampler=batches,
-        num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context=start_method if num_workers else None,
-    )
+    first = -(-writer.done // making.batch_size)
     task = bar.add_task(f"embedding bank {writer.folder.name}", total=writer.count, completed=writer.done)
     checkpointed = time.monotonic()
-    with torch.inference_mode():
-        for pixels in loader:
-            if isinstance(pixels, str):
-                raise ShardError(pixels)
-            writer.append(encode(pixels).float().cpu().numpy())
-            if time.monotonic() - checkpointed >= checkpoint_seconds:
-                writer.checkpoint()
-                checkpointed = time.monotonic()
-            bar.update(task, completed=writer.done)
-
-
-class _Pictures:
-    """Whole batches of preprocessed pictures by batch number; an error comes as its text.
-
-    A picture record holds one picture, named by its key; a triple of payload `pixels` holds two, named in its
-    JSON, and counts once: not for every triple, nor where a picture set before them holds it too.
-
-    (An exception that crosses a DataLoader's process border arrives wrapped in a traceback.)
-    """
-
-    def __init__(
-        self, indexes: Sequence[ShardIndex], preprocess: Callable[[Image.Image], Tensor], batch_size: int
-    ) -> None:
-        self.indexes = indexes
-        self.preprocess = preprocess
-        self.batch_size = batch_size
-        self.keys: list[str] = []
-        places: list[tuple[int, int, int]] = []
-        seen: set[str] = set()
-        for shard, index in enumerate(indexes):
-            for record in range(len(index)):
-                named = _named(index, record)
-                for side, key in named:
-                    if side == 0 or key not in seen:
-                        places.append((shard, record, side))
-                        self.keys.append(key)
-                seen.update(key for _, key in named)
-        self.places = np.array(places, np.int32).reshape(-1, 3)
-
-    def __getitem__(self, batch: int) -> Tensor | str:
-        import torch
-
-        first = batch * self.batch_size
-        last = min(first + self.batch_size, len(self.places))
-        try:
-            return torch.stack([self._pixels(row) for row in range(first, last)])
-        except ShardError as error:
-            return str(error)
-
-    def _pixels(self, row: int) -> Tensor:
-        shard, record, side = self.places[row].tolist()
-        index = self.indexes[shard]
-        name = index.key(record) + (f".{side}" if side else "")
-        extension = _extension(index.extensions(record), side)
-        if extension is None:
-            raise ShardError.at(
-                index.path,
-                name,
-                "has no picture",
-                "An embedding bank is made of a picture set, or of triples with pixels: check the setting.",
-            )
-        return self.preprocess(decode_picture(index.read(record, extension), name, index.path))
-
-
-def _named(index: ShardIndex, record: int) -> list[tuple[int, str]]:
-    """Side (0 for a picture record, 1 and 2 in a triple) and key of each picture in a record."""
-    if _extension(index.extensions(record), 1) is None:
-        return [(0, index.key(record))]
-    triple = Triple.parse(index.key(record), index.read(record, "json"), index.path)
-    return [(1, triple.image1), (2, triple.image2)]
-
-
-def _extension(present: Sequence[str], side: int) -> str | None:
-    if not side:
-        return image_extension(present)
-    return next((f"{side}.{e}" for e in IMAGE_EXTENSIONS if f"{side}.{e}" in present), None)
+    for rows in crew.map(first, making.job(first)):
+        writer.append(rows)
+        if time.monotonic() - checkpointed >= checkpoint_seconds:
+            writer.checkpoint()
+            checkpointed = time.monotonic()
+        bar.update(task, completed=writer.done)
 
 
 def _describe(source: Sequence[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from pcclip.crew import launched_crew, launched_device
 from pcclip.data.bank import build_bank
 from pcclip.data.sets import resolve_shards
 from pcclip.model.towers import load_towers
@@ -24,6 +25,8 @@ def bank(
 ) -> None:
     """Embeds all pictures of a set; goes on with a bank that was interrupted.
 
+    Started by `torchrun -m pcclip bank ...`, the processes share the work; the bank is that of a single one.
+
     Args:
         pictures: Folder, glob or brace pattern of picture shards.
         out: Folder of the bank.
@@ -32,20 +35,24 @@ def bank(
         batch_size: Pictures per call of the tower.
         num_workers: Processes that decode.
         dtype: Of the stored rows; float16 halves the bank.
-        device: Where the tower runs; the GPU if there is one.
+        device: Where the tower runs; the GPU (its own for each process) if there is one.
     """
     towers = load_towers(name, pretrained)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = torch.device(device or launched_device() or ("cuda" if torch.cuda.is_available() else "cpu"))
     towers.to(place)
-    made = build_bank(
-        Path(out),
-        resolve_shards(pictures),
-        towers.preprocess,
-        lambda pixels: towers.encode_images(pixels.to(place)).float(),
-        towers.image_fingerprint(),
-        towers.embed_dim,
-        batch_size,
-        num_workers,
-        dtype,
-    )
-    print(f"{out}: {len(made):,} pictures x {made.dim} {made.dtype}, fingerprint {made.fingerprint[:16]}")
+    with launched_crew() as crew:
+        made = build_bank(
+            Path(out),
+            resolve_shards(pictures),
+            towers.preprocess,
+            lambda pixels: towers.encode_images(pixels.to(place)).float(),
+            towers.image_fingerprint(),
+            towers.embed_dim,
+            batch_size,
+            num_workers,
+            dtype,
+            progress=crew.leads,
+            crew=crew,
+        )
+    if crew.leads:
+        print(f"{out}: {len(made):,} pictures x {made.dim} {made.dtype}, fingerprint {made.fingerprint[:16]}")

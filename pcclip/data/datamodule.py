@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from pcclip.crew import Crew
 from pcclip.data.bank import Bank, build_bank
 from pcclip.data.batches import (
     CaptionSource,
@@ -110,15 +111,24 @@ class DifferenceData(LightningDataModule):
         self._identity: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        """Builds, in one process per node, what does not exist yet: the bank, precomputed tokens."""
-        if self.bank is not None and not Path(self.bank).exists():
-            self._build_bank(self.bank)
+        """Precomputes tokens, in one process per node."""
         if self.precompute_tokens:
             towers = self._towers()
             texts, fingerprint = TextTokens(towers.tokenizer), towers.tokenizer_fingerprint()
             for shards in (self.triples, self.validation_triples):
                 if shards is not None:
                     tokenize_shards(self._indexes(shards), texts, fingerprint, self.cache_dir)
+
+    def setup(self, stage: str) -> None:
+        """Builds the bank where there is none yet: the processes of a node together, each node its own.
+
+        On a shared file system the first node that takes its lock builds it, the others wait.
+        """
+        if self.bank is None:
+            return
+        crew = Crew.of_node(self._trainer().num_devices)
+        if crew.agree(not Path(self.bank).exists()):
+            self._build_bank(self.bank, crew)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; the loader's state goes into checkpoints.
@@ -254,7 +264,7 @@ class DifferenceData(LightningDataModule):
             )
         return [path for spec in wanted for path in resolve_shards(spec)]
 
-    def _build_bank(self, folder: str) -> None:
+    def _build_bank(self, folder: str, crew: Crew) -> None:
         shards = self._bank_shards(folder)
         towers, device = self._towers(), self._trainer().strategy.root_device
         home = next(towers.visual.parameters()).device
@@ -277,6 +287,8 @@ class DifferenceData(LightningDataModule):
                 num_workers=self.num_workers,
                 cache_dir=self.cache_dir,
                 start_method=self.start_method,
+                progress=crew.leads,
+                crew=crew,
             )
         finally:
             towers.visual.to(home)

@@ -357,5 +357,6 @@ def check_identity(saved: dict[str, Any], present: dict[str, Any]) -> None:
         raise PcclipError(
             f"the checkpoint cannot be resumed with this data: it was saved with {'; '.join(differing)}. "
             "Resume with the settings and shards of that run (another number of ranks is fine if batch_size "
-            "x ranks stays the same), or start a new run from its weights."
+            "x ranks stays the same; gradient accumulation does not count, as texts are compared within one "
+            "batch only), or start a new run from its weights."
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from pcclip.evaluation.encoding.features import FeatureCache
-from pcclip.evaluation.encoding.models import Model
+from pcclip.crew import Job
+from pcclip.errors import PcclipError
+from pcclip.evaluation.encoding.features import FeatureCache, PictureBatches
+from pcclip.evaluation.encoding.models import Model, TextOrder
 from pcclip.evaluation.protocol import EvaluationProtocol, Results, Subject, evaluate
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.sources.prepared import Prepared
@@ -35,6 +38,25 @@ class Evaluation:
             return self.data
         # A split may lack classes: combinations that it holds out, or a sample.
         return Prepared(self.data, allow_empty_classes=True)
+
+
+@dataclass(frozen=True)
+class PictureOrder:
+    """What the other processes of a crew are told of pictures that are to be embedded.
+
+    Attributes:
+        model: Name of the model.
+        source: Of the set.
+        split: Of the set.
+        fingerprint: Of the split's pictures.
+        batches: How they are cut.
+    """
+
+    model: Any
+    source: SetSource
+    split: str
+    fingerprint: str
+    batches: PictureBatches
 
 
 class Bench:
@@ -76,14 +98,44 @@ class Bench:
             base: What it was before its finetuning; None where this is that.
         """
         data = self.data(source, split)
-        encode = model.encoders.encode_images
+
+        def order(batches: PictureBatches) -> PictureOrder:
+            return PictureOrder(model.name, source, split, data.fingerprint(), batches)
+
         return Subject(
             model.encoders,
             data,
-            self._cache.get(data, encode, model.preprocess, model.image_fingerprint),
+            self._cache.get(
+                data,
+                model.encoders.encode_images,
+                model.preprocess,
+                model.image_fingerprint,
+                model.crew,
+                order,
+            ),
             lambda other: self.subject(source, other, model, base),
             None if base is None else lambda: self.subject(source, split, base),
         )
+
+    def job(self, order: PictureOrder | TextOrder, model: Model) -> Job[Any]:
+        """The job that an order of the crew's first process is about.
+
+        Args:
+            order: Says which.
+            model: That it names.
+
+        Raises:
+            PcclipError: The set cannot be read here, or has other pictures here.
+        """
+        if isinstance(order, TextOrder):
+            return model.encoders.job(order.batches)
+        data = self.data(order.source, order.split)
+        if data.fingerprint() != order.fingerprint:
+            raise PcclipError(
+                f"{data.path}: the pictures of split {order.split!r} are not those that the first process "
+                "has. Give all machines the same files."
+            )
+        return self._cache.job(data, model.encoders.encode_images, model.preprocess, order.batches)
 
     def measure(self, evaluation: Evaluation, split: str, model: Model, base: Model | None = None) -> Results:
         """All protocols of an evaluation on one split.

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pcclip.crew import Crew, Job, launched_crew, launched_device
 from pcclip.data.files import write_atomically
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
-from pcclip.evaluation.bench import Bench, Evaluation
+from pcclip.evaluation.bench import Bench, Evaluation, PictureOrder
 from pcclip.evaluation.encoding.features import FeatureCache
-from pcclip.evaluation.encoding.models import Model, NamedModel
+from pcclip.evaluation.encoding.models import Model, NamedModel, TextOrder
 from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.finished import Finished, finished_runs
 from pcclip.evaluation.measured import RESULTS, Measured
@@ -44,6 +45,9 @@ def evaluate(
     OUT/SUITE/LABEL/base. `pcclip compare` reads both. What is there already is not measured again, so a
     stopped evaluation goes on; but results of other settings, data or weights are refused.
 
+    Started by `torchrun -m pcclip evaluate ...`, the processes share the embedding of pictures and texts; the
+    results are those of a single process.
+
     Args:
         evaluations: Sets and their protocols.
         suite: Name of these evaluations together.
@@ -52,7 +56,7 @@ def evaluate(
         models: Models that no run has made.
         out: Where the results of models go.
         cache_dir: Where embeddings are kept; null keeps them in memory only.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU (its own for each process) where there is one.
         batch_size: Pictures per call of the image tower.
         again: Measure what is there already once more.
 
@@ -61,11 +65,19 @@ def evaluate(
             model or protocol raises.
     """
     cache = None if cache_dir is None else Path(cache_dir)
+    with launched_crew() as crew:
+        place = (launched_device() or device) if device == "auto" else device
+        work = _Work(evaluations, Bench(FeatureCache(cache, batch_size)), place, cache, crew)
+        crew.lead(lambda: _evaluate(work, suite, runs, models, out, again), work.job)
+
+
+def _evaluate(
+    work: _Work, suite: str, runs: list[str] | None, models: list[Named] | None, out: str, again: bool
+) -> None:
     targets = [run_target(run, suite) for run in finished_runs(map(Path, runs or []))]
     targets += [Target(one.title(), Path(out) / suite / one.title(), {"base": one}) for one in models or []]
     if not targets:
         raise PcclipError("nothing to evaluate: name --runs RUN ..., or models in the configuration")
-    work = _Work(evaluations, Bench(FeatureCache(cache, batch_size)), device, cache)
     if not again:
         for target in targets:  # before anything is measured
             work.check(target, work.models(target))
@@ -83,9 +95,22 @@ class _Work:
     bench: Bench
     device: str
     cache: Path | None
+    crew: Crew
+    led: dict[str, Model] = field(default_factory=dict)
 
     def models(self, target: Target) -> dict[str, NamedModel]:
-        return {stage: NamedModel(named, self.device, self.cache) for stage, named in target.stages.items()}
+        return {stage: self._named(named) for stage, named in target.stages.items()}
+
+    def _named(self, named: Named) -> NamedModel:
+        return NamedModel(named, self.device, self.cache, self.crew)
+
+    def job(self, order: PictureOrder | TextOrder) -> Job[Any]:
+        """This process's share, where another leads. Two models stay loaded: a model and its base."""
+        model = self.led.pop(repr(order.model), None) or self._named(order.model).share()
+        self.led[repr(order.model)] = model
+        if len(self.led) > 2:
+            del self.led[next(iter(self.led))]
+        return self.bench.job(order, model)
 
     def check(self, target: Target, models: Mapping[str, NamedModel]) -> None:
         """Refuses results that are there already but are of another measurement."""

@@ -66,7 +66,7 @@ def test_a_killed_embedding_goes_on(folder: Path, killed: Path, tmp_path: Path, 
         left.write_bytes(content[5:])
         rows = 0
     features, made = slow_features(folder, tmp_path / "cache", 0)
-    assert made == COUNT - rows
+    assert made == COUNT - rows // 10 * 10  # whole batches: others would have other last bits
     expected, _ = slow_features(folder, tmp_path / "fresh", 0)
     assert np.array_equal(features, expected)
     assert partial(tmp_path / "cache") is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pcclip.crew import Job
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
@@ -66,21 +67,42 @@ def embed(
     Raises:
         PcclipError: A picture cannot be decoded, or an embedding is not finite.
     """
-    at = first
-    for pixels in _pixels(data, preprocess, range(first, len(data), batch_size), batch_size, workers):
+    job = picture_job(data, encode_images, preprocess, batch_size=batch_size, workers=workers, first=first)
+    return map(job.encode, job.prepare(range(job.count)))
+
+
+def picture_job(
+    data: EvaluationSet,
+    encode_images: ImageEncoder,
+    preprocess: Transform,
+    *,
+    batch_size: int,
+    workers: int,
+    first: int = 0,
+) -> Job[tuple[int, Tensor]]:
+    """The batches of `embed`, to be shared among processes; takes the same arguments."""
+    starts = range(first, len(data), batch_size)
+
+    def prepare(numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        mine = [starts[number] for number in numbers]
+        return zip(mine, _pixels(data, preprocess, mine, batch_size, workers), strict=True)
+
+    def encode(batch: tuple[int, Tensor]) -> Floats:
+        start, pixels = batch
         rows: Floats = encode_images(pixels).detach().float().cpu().numpy()
         finite = np.isfinite(rows).all(axis=1)
         if not finite.all():
             raise PcclipError(
-                f"the image tower's embedding of picture {data.keys[at + int(np.argmin(finite))]!r} of "
+                f"the image tower's embedding of picture {data.keys[start + int(np.argmin(finite))]!r} of "
                 f"{data.path} is not finite. Check the image tower's weights."
             )
-        yield rows
-        at += len(rows)
+        return rows
+
+    return Job(len(starts), prepare, encode)
 
 
 def _pixels(
-    data: EvaluationSet, preprocess: Transform, starts: range, batch_size: int, workers: int
+    data: EvaluationSet, preprocess: Transform, starts: Sequence[int], batch_size: int, workers: int
 ) -> Iterator[Tensor]:
     each, batch = split_transform(preprocess)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from pcclip.crew import Crew, Job
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.text_cache import TextCache
 from pcclip.evaluation.statistics import Floats
@@ -82,12 +83,23 @@ class CachedEncoders:
         encoders: The model.
         batch_size: Texts per call.
         kept: Embeddings of earlier runs, where new ones are added; None where the text tower trains.
+        crew: Who encodes; this process alone if None.
+        order: Makes of some batches of texts what the crew's other processes make `job` of.
     """
 
-    def __init__(self, encoders: Encoders, batch_size: int = 256, kept: TextCache | None = None) -> None:
+    def __init__(
+        self,
+        encoders: Encoders,
+        batch_size: int = 256,
+        kept: TextCache | None = None,
+        crew: Crew | None = None,
+        order: Callable[[list[list[str]]], Any] = lambda batches: None,
+    ) -> None:
         self._encoders = encoders
         self._batch_size = batch_size
         self._kept = kept
+        self._crew = crew or Crew()
+        self._order = order
         self._rows: dict[str, Floats] = {}
 
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -117,21 +129,31 @@ class CachedEncoders:
             unknown -= self._rows.keys()
         # Texts of like length share a batch: a tower that trims to the longest text wastes little.
         missing = sorted(unknown, key=lambda text: (len(text), text))
-        for start in range(0, len(missing), self._batch_size):
-            batch = missing[start : start + self._batch_size]
-            rows = self._encoders.encode_texts(batch).detach().float().cpu().numpy()
-            if rows.ndim != 2 or len(rows) != len(batch):
-                raise PcclipError(f"encode_texts made {rows.shape} of {len(batch)} texts, not one row each")
-            finite = np.isfinite(rows).all(axis=1)
-            if not finite.all():
-                raise PcclipError(
-                    f"the text tower's embedding of {batch[int(np.argmin(finite))]!r} is not finite: "
-                    "the model has diverged. Evaluate an earlier checkpoint, or lower the learning rate."
-                )
-            self._rows.update(zip(batch, rows, strict=True))
-            if self._kept is not None:
-                self._kept.add(batch, rows)
+        size = self._batch_size
+        batches = [missing[start : start + size] for start in range(0, len(missing), size)]
+        if batches:
+            shared = self._crew.map(self._order(batches), self.job(batches))
+            for batch, rows in zip(batches, shared, strict=True):
+                self._rows.update(zip(batch, rows, strict=True))
+                if self._kept is not None:
+                    self._kept.add(batch, rows)
         return np.stack([self._rows[text] for text in texts])
+
+    def job(self, batches: Sequence[list[str]]) -> Job[list[str]]:
+        """Batches of texts that are to be encoded."""
+        return Job(len(batches), lambda numbers: (batches[number] for number in numbers), self._finite_rows)
+
+    def _finite_rows(self, batch: list[str]) -> Floats:
+        rows: Floats = self._encoders.encode_texts(batch).detach().float().cpu().numpy()
+        if rows.ndim != 2 or len(rows) != len(batch):
+            raise PcclipError(f"encode_texts made {rows.shape} of {len(batch)} texts, not one row each")
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            raise PcclipError(
+                f"the text tower's embedding of {batch[int(np.argmin(finite))]!r} is not finite: "
+                "the model has diverged. Evaluate an earlier checkpoint, or lower the learning rate."
+            )
+        return rows
 
 
 def unit(vectors: Floats) -> Floats:

@@ -6,20 +6,36 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 
+from pcclip.crew import Crew, Job
 from pcclip.data.files import sync_folder
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
-from pcclip.evaluation.encoding.embedding import Transform, embed
+from pcclip.evaluation.encoding.embedding import Transform, picture_job
 from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
 from pcclip.untrusted import load_array
+
+
+@dataclass(frozen=True)
+class PictureBatches:
+    """How a set's pictures are cut into batches.
+
+    Attributes:
+        size: Pictures per call of the image tower.
+        first: Number of the first picture that is wanted.
+    """
+
+    size: int
+    first: int
 
 
 class FeatureCache:
@@ -56,6 +72,8 @@ class FeatureCache:
         encode_images: ImageEncoder,
         preprocess: Transform,
         image_fingerprint: str,
+        crew: Crew | None = None,
+        order: Callable[[PictureBatches], Any] = lambda batches: None,
     ) -> Floats:
         """The set's embeddings by the tower: (N, D) float32 unit rows, in the set's order.
 
@@ -64,6 +82,8 @@ class FeatureCache:
             encode_images: The tower.
             preprocess: RGB picture to pixels (3, H, W).
             image_fingerprint: Of the tower's weights and preprocessing.
+            crew: Who embeds; this process alone if None.
+            order: What the crew's other processes make `job` of.
 
         Raises:
             ShardError: A picture cannot be decoded.
@@ -76,33 +96,52 @@ class FeatureCache:
         if identity in latest:
             latest[identity] = latest.pop(identity)  # now the newest
             return latest[identity]
+
+        def rows(first: int) -> Iterator[Floats]:
+            batches = PictureBatches(self._batch_size, first)
+            shared = self.job(evaluation_set, encode_images, preprocess, batches)
+            return self._shown(evaluation_set, (crew or Crew()).map(order(batches), shared), first)
+
         if self._folder is None:
-            rows = self._rows(evaluation_set, encode_images, preprocess, first=0)
-            features = np.concatenate(list(rows))
+            features = np.concatenate(list(rows(0)))
         else:
             file = self._folder / f"features-{identity}.npy"
             if not file.is_file():
                 with only_one(file.with_name(f".{file.name}.lock"), f"embedding {evaluation_set.evaluated}"):
                     if not file.is_file():
-                        self._make(file, evaluation_set, encode_images, preprocess)
+                        self._make(file, len(evaluation_set), rows)
             features = _read(file, len(evaluation_set))
         latest[identity] = features
         if len(latest) > 2:
             del latest[next(iter(latest))]
         return features
 
-    def _make(self, file: Path, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform) -> None:
+    def job(
+        self, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform, batches: PictureBatches
+    ) -> Job[Any]:
+        """The batches that are to be embedded."""
+        return picture_job(
+            data,
+            encode,
+            preprocess,
+            batch_size=batches.size,
+            workers=self._workers,
+            first=batches.first,
+        )
+
+    def _make(self, file: Path, pictures: int, rows_from: Callable[[int], Iterator[Floats]]) -> None:
         """Appends to a file of another name, going on where it ends, until it is complete."""
         partial = file.with_name(f".{file.name}.partial")
-        done = _whole_rows(partial, len(data))
+        # Whole batches only: how many rows a matrix product has may change its last bits.
+        done = _whole_rows(partial, pictures, self._batch_size)
         if not done:
             partial.unlink(missing_ok=True)
-        batches = self._rows(data, encode, preprocess, first=done)
+        batches = rows_from(done)
         first = next(batches, None)  # before the file is made: the first picture may be unreadable
         with partial.open("ab") as stream:
             for rows in batches if first is None else itertools.chain([first], batches):
                 if not done:
-                    stream.write(_header(len(data), rows.shape[1]))
+                    stream.write(_header(pictures, rows.shape[1]))
                 stream.write(np.ascontiguousarray(rows, np.float32).data)
                 stream.flush()
                 done += len(rows)
@@ -110,14 +149,10 @@ class FeatureCache:
         os.replace(partial, file)
         sync_folder(file.parent)
 
-    def _rows(
-        self, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform, first: int
-    ) -> Iterator[Floats]:
+    def _shown(self, data: EvaluationSet, batches: Iterator[Floats], first: int) -> Iterator[Floats]:
         with Progress(transient=True, disable=not self._progress) as progress:
             bar = progress.add_task(f"Embedding {data.evaluated}", total=len(data), completed=first)
-            for rows in embed(
-                data, encode, preprocess, batch_size=self._batch_size, workers=self._workers, first=first
-            ):
+            for rows in batches:
                 yield rows
                 progress.advance(bar, len(rows))
 
@@ -129,8 +164,8 @@ def _header(pictures: int, length: int) -> bytes:
     return stream.getvalue()
 
 
-def _whole_rows(partial: Path, pictures: int) -> int:
-    """Rows that a stopped process has left, the file being cut off behind them; 0 where none can be used."""
+def _whole_rows(partial: Path, pictures: int, batch_size: int) -> int:
+    """Rows of whole batches that a stopped process has left, the file being cut off behind them, or 0."""
     try:
         with partial.open("r+b") as stream:
             np.lib.format.read_magic(stream)
@@ -144,6 +179,8 @@ def _whole_rows(partial: Path, pictures: int) -> int:
             count = count if good.all() else int(np.argmin(good))
             if number != pictures:
                 return 0
+            if count < pictures:
+                count -= count % batch_size
             stream.truncate(start + 4 * length * count)
             return count
     except (OSError, ValueError, TypeError):

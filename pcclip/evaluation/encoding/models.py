@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcclip.crew import Crew
 from pcclip.data.files import write_atomically
 from pcclip.evaluation.encoding.embedding import LoadedLater, Transform
 from pcclip.evaluation.encoding.encoders import CachedEncoders, Encoders, TowerEncoders
@@ -44,16 +45,34 @@ class Model:
         encoders: Its two functions.
         preprocess: RGB picture to pixels (3, H, W).
         image_fingerprint: Of the image tower's weights, preprocessing and architecture.
+        name: By which the other processes of a crew find the same model.
+        crew: Who encodes; this process alone if None.
     """
 
     encoders: CachedEncoders
     preprocess: Transform
     image_fingerprint: str
+    name: Any = None
+    crew: Crew | None = None
 
     @classmethod
-    def of(cls, towers: Towers, encoders: Encoders) -> Model:
+    def of(cls, towers: Towers, encoders: Encoders, name: Any = None, crew: Crew | None = None) -> Model:
         """The model of `towers` with their weights as they are now."""
-        return cls(CachedEncoders(encoders), towers.preprocess, image_fingerprint(towers))
+        cached = CachedEncoders(encoders, crew=crew, order=partial(TextOrder, name))
+        return cls(cached, towers.preprocess, image_fingerprint(towers), name, crew)
+
+
+@dataclass(frozen=True)
+class TextOrder:
+    """What the other processes of a crew are told of texts that are to be encoded.
+
+    Attributes:
+        model: Name of the model.
+        batches: The texts.
+    """
+
+    model: Any
+    batches: list[list[str]]
 
 
 class NamedModel:
@@ -63,10 +82,12 @@ class NamedModel:
         named: The model.
         device: Where its towers are to be; `auto` takes a GPU where there is one.
         cache: Folder of its texts' embeddings and of its fingerprints; None keeps neither.
+        crew: Who encodes; this process alone if None.
     """
 
-    def __init__(self, named: Named, device: str, cache: Path | None) -> None:
+    def __init__(self, named: Named, device: str, cache: Path | None, crew: Crew | None = None) -> None:
         self._named = named
+        self._crew = crew
         self._device = device
         self._cache = cache
 
@@ -89,6 +110,11 @@ class NamedModel:
     @cached_property
     def _encoders(self) -> TowerEncoders:
         return TowerEncoders(self.towers, next(self.towers.parameters()).device)
+
+    @property
+    def preprocess(self) -> Transform:
+        """Looked up when the first picture needs it."""
+        return LoadedLater(lambda: self.towers.preprocess)
 
     @cached_property
     def fingerprints(self) -> Fingerprints:
@@ -116,8 +142,13 @@ class NamedModel:
     def model(self) -> Model:
         """For the bench."""
         kept = None if self._cache is None else TextCache(self._cache, self.fingerprints.text)
-        encoders = CachedEncoders(self, kept=kept)
-        return Model(encoders, LoadedLater(lambda: self.towers.preprocess), self.fingerprints.image)
+        order = partial(TextOrder, self._named)
+        encoders = CachedEncoders(self, kept=kept, crew=self._crew, order=order)
+        return Model(encoders, self.preprocess, self.fingerprints.image, self._named, self._crew)
+
+    def share(self) -> Model:
+        """For the bench of a process that is led: it asks for no fingerprints and keeps nothing."""
+        return Model(CachedEncoders(self), self.preprocess, "", self._named)
 
     def _note(self) -> Path | None:
         files = self._named.files()
