@@ -22,6 +22,7 @@ from pcclip.data.datamodule import DifferenceData
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim
+from pcclip.strategies import register as register_strategies
 from pcclip.training import DifferenceTraining
 
 _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that Lightning launches
@@ -98,6 +99,7 @@ def run(arguments: list[str]) -> PcclipCLI:
     quiet()
     torch.set_float32_matmul_precision("high")
     register_precision()
+    register_strategies()
     # ${trainer.max_steps} in a YAML means the run's own, under whichever verb and wherever it was set.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     mode = {"parser_mode": "omegaconf+"}

@@ -37,6 +37,8 @@ class TextEncoder:
         why: reason, for the log.
         compiled: whether training steps run what surrounds the attention through `torch.compile`. It starts
             slower, by a minute or so, and pays on GPUs; evaluations stay as they are.
+        through: `through(block, compute, *inputs)` computes what a block does: blocks are not called as modules
+            here, and what must happen around them (FSDP gathers and frees their weights) goes in here.
     """
 
     def __init__(self, clip: nn.Module) -> None:
@@ -49,6 +51,7 @@ class TextEncoder:
         self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
         self.path, self.trim, self.why = self._plan()
         self.compiled = False
+        self.through: Callable[..., Tensor] = _directly
 
     def _plan(self) -> tuple[str, bool, str]:
         if isinstance(self.tower, HFTextEncoder):
@@ -133,14 +136,25 @@ class TextEncoder:
         ids, columns = layout.pick(tokens)
         x_TW = tower.token_embedding(ids) + tower.positional_embedding[columns]
         *blocks, last = tower.transformer.resblocks
-        enter, leave = self._steps()
         for block in blocks:
-            x_TW = leave(block, x_TW, layout.attend(enter(block, x_TW), block.attn.num_heads))
-        y_BW = _attend_last(last, x_TW, layout, enter)
-        return _project(tower.text_projection, tower.ln_final(leave(last, x_TW[layout.read], y_BW)))
+            x_TW = self.through(block, self._whole_block, x_TW, layout)
+        x_BW = self.through(last, self._last_block, x_TW, layout)
+        return _project(tower.text_projection, tower.ln_final(x_BW))
+
+    def _whole_block(self, block: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
+        enter, leave = self._steps()
+        return leave(block, x_TW, layout.attend(enter(block, x_TW), block.attn.num_heads))
+
+    def _last_block(self, last: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
+        enter, leave = self._steps()
+        return leave(last, x_TW[layout.read], _attend_last(last, x_TW, layout, enter))
 
     def _steps(self) -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor, Tensor], Tensor]]:
         return _compiled() if self.compiled and torch.is_grad_enabled() else (_enter, _leave)
+
+
+def _directly(block: nn.Module, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    return compute(block, *inputs)
 
 
 def _enter(block: Any, x_TW: Tensor) -> Tensor:
