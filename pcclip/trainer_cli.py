@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.progress import StepProgress
+from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
 from pcclip.precision import register as register_precision
@@ -50,6 +51,7 @@ class PcclipCLI(LightningCLI):
             "--version", type=str | None, default=None, help="run folder; the next one if unset"
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Ranks, "ranks")
         parser.set_defaults(
             {
                 "seed_everything": 0,
@@ -76,7 +78,11 @@ class PcclipCLI(LightningCLI):
             else [Throughput(), StepProgress()]
         )
         kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Ranks):
+                callback.prepare(trainer)
+        return trainer
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:
