@@ -37,21 +37,21 @@ def shard(towers: Towers, mesh: DeviceMesh) -> None:
     for block in _blocks(towers):
         if any(p.requires_grad for p in block.parameters()):
             fully_shard(block, mesh=mesh, ignored_params=frozen)
-            block.through = _compute.__get__(block)
-            register_fsdp_forward_method(block, "through")
+            block.compute = _compute.__get__(block)
+            register_fsdp_forward_method(block, "compute")
     fully_shard(towers, mesh=mesh, ignored_params=frozen)
     for method in ("encode_images", "encode_texts"):
         register_fsdp_forward_method(towers, method)
-    towers.text_encoder.through = _through
+    towers.text_encoder.around = _around
 
 
 def _compute(block: nn.Module, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
     return compute(block, *inputs)
 
 
-def _through(block: Any, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
+def _around(block: Any, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if isinstance(block, FSDPModule):
-        return block.through(compute, *inputs)  # type: ignore[attr-defined]
+        return block.compute(compute, *inputs)  # type: ignore[attr-defined]
     return compute(block, *inputs)  # nothing of it trains, or all is whole
 
 
@@ -98,7 +98,7 @@ def whole(module: nn.Module) -> Iterator[None]:
 def _take_off(unit: Any) -> tuple[type, dict[str, Any]]:
     """What `fully_shard` and `shard` have put on a module: its class, hooks and methods."""
     kind, own = type(unit), unit.__dict__
-    worn = {name: own.pop(name) for name in ("encode_images", "encode_texts", "through") if name in own}
+    worn = {name: own.pop(name) for name in ("encode_images", "encode_texts", "compute") if name in own}
     for hooks in ("_forward_pre_hooks", "_forward_hooks"):
         worn[hooks] = own[hooks]
         own[hooks] = OrderedDict()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -37,8 +38,8 @@ class TextEncoder:
         why: reason, for the log.
         compiled: whether training steps run what surrounds the attention through `torch.compile`. It starts
             slower, by a minute or so, and pays on GPUs; evaluations stay as they are.
-        through: `through(block, compute, *inputs)` computes what a block does: blocks are not called as modules
-            here, and what must happen around them (FSDP gathers and frees their weights) goes in here.
+        around: where something must happen around each block (FSDP gathers and frees its weights), what is
+            called instead of `compute(block, x)`: `around(block, compute, x)`.
     """
 
     def __init__(self, clip: nn.Module) -> None:
@@ -51,7 +52,7 @@ class TextEncoder:
         self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
         self.path, self.trim, self.why = self._plan()
         self.compiled = False
-        self.through: Callable[..., Tensor] = _directly
+        self.around: Callable[..., Tensor] | None = None
 
     def _plan(self) -> tuple[str, bool, str]:
         if isinstance(self.tower, HFTextEncoder):
@@ -116,7 +117,7 @@ class TextEncoder:
         if lengths is None or not self.trim:
             lengths = self.real_lengths(tokens).tolist()
         read = self._read(tokens)
-        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width()):
+        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width(), max(lengths)):
             return pack(lengths, read)
         visible = tokens != self.tower.pad_id if self.pad_mask else None
         return grid(lengths, read, self.causal, visible)
@@ -135,26 +136,32 @@ class TextEncoder:
         layout = self._layout(tokens, lengths)
         ids, columns = layout.pick(tokens)
         x_TW = tower.token_embedding(ids) + tower.positional_embedding[columns]
-        *blocks, last = tower.transformer.resblocks
-        for block in blocks:
-            x_TW = self.through(block, self._whole_block, x_TW, layout)
-        x_BW = self.through(last, self._last_block, x_TW, layout)
-        return _project(tower.text_projection, tower.ln_final(x_BW))
+        run = self._across if self.around is None else self._one_by_one
+        return _project(tower.text_projection, tower.ln_final(run(tower.transformer.resblocks, x_TW, layout)))
 
-    def _whole_block(self, block: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
-        enter, leave = self._steps()
-        return leave(block, x_TW, layout.attend(enter(block, x_TW), block.attn.num_heads))
+    def _across(self, blocks: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
+        heads = blocks[0].attn.num_heads
+        enter, through, leave = _compiled() if self.compiled and torch.is_grad_enabled() else _EAGER
+        qkv_TW = enter(blocks[0], x_TW)
+        for block, following in pairwise(blocks):
+            x_TW, qkv_TW = through(block, following, x_TW, layout.attend(qkv_TW, heads))
+        return leave(blocks[-1], x_TW[layout.read], layout.attend_once(qkv_TW, heads))
 
-    def _last_block(self, last: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
-        enter, leave = self._steps()
-        return leave(last, x_TW[layout.read], _attend_last(last, x_TW, layout, enter))
+    def _one_by_one(self, blocks: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
+        """The same, with nothing that needs the weights of two blocks at once."""
+        assert self.around is not None
+        heads = blocks[0].attn.num_heads
 
-    def _steps(self) -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor, Tensor], Tensor]]:
-        return _compiled() if self.compiled and torch.is_grad_enabled() else (_enter, _leave)
+        def whole(block: Any, x_TW: Tensor) -> Tensor:
+            return _leave(block, x_TW, layout.attend(_enter(block, x_TW), heads))
 
+        def last(block: Any, x_TW: Tensor) -> Tensor:
+            return _leave(block, x_TW[layout.read], layout.attend_once(_enter(block, x_TW), heads))
 
-def _directly(block: nn.Module, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    return compute(block, *inputs)
+        *most, end = blocks
+        for block in most:
+            x_TW = self.around(block, whole, x_TW)
+        return self.around(end, last, x_TW)
 
 
 def _enter(block: Any, x_TW: Tensor) -> Tensor:
@@ -168,22 +175,19 @@ def _leave(block: Any, x_TW: Tensor, y_TW: Tensor) -> Tensor:
     return x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
 
 
+def _through(block: Any, following: Any, x_TW: Tensor, y_TW: Tensor) -> tuple[Tensor, Tensor]:
+    """Out of a block and into the next: all between two attentions."""
+    x_TW = _leave(block, x_TW, y_TW)
+    return x_TW, _enter(following, x_TW)
+
+
+_EAGER = (_enter, _through, _leave)
+
+
 @cache
-def _compiled() -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor, Tensor], Tensor]]:
-    # Two small graphs for all blocks: the attention between them takes lengths that differ at every step.
-    return torch.compile(_enter, dynamic=True), torch.compile(_leave, dynamic=True)
-
-
-def _attend_last(
-    block: Any, x_TW: Tensor, layout: Grid | Packed, enter: Callable[[Any, Tensor], Tensor]
-) -> Tensor:
-    """Attention of the token read of each text to all its tokens that it may see: (B, width)."""
-    heads, width = block.attn.num_heads, x_TW.shape[1]
-    if isinstance(layout, Packed):
-        return layout.attend(enter(block, x_TW), heads)[layout.read]
-    x_TW = block.ln_1(x_TW)
-    q_BW = project_in(block.attn, x_TW[layout.read], 0, width)
-    return layout.attend_once(q_BW, project_in(block.attn, x_TW, width, 3 * width), heads)
+def _compiled() -> tuple[Any, Any, Any]:
+    # Small graphs that all blocks share: between them stands the attention, whose texts differ at every step.
+    return tuple(torch.compile(step, dynamic=True) for step in _EAGER)  # type: ignore[return-value]
 
 
 def _project(projection: nn.Module | Tensor | None, x: Tensor) -> Tensor:
