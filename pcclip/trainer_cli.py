@@ -28,6 +28,9 @@ from pcclip.training import DifferenceTraining
 
 _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that Lightning launches
 
+_PLACES = ("RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")
+"""Where launchers say which process this is; all are 0 in the first rank."""
+
 
 class SaveRunConfig(SaveConfigCallback):
     """Write the resolved configuration into a new run folder; leave a resumed run's alone."""
@@ -89,7 +92,7 @@ class PcclipCLI(LightningCLI):
             return str(settings.version)
         if _VERSION_OF_RUN in os.environ:
             return os.environ[_VERSION_OF_RUN]
-        if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+        if any(int(os.environ.get(name, "0")) > 0 for name in _PLACES):
             return "pending"  # Lightning takes the first rank's folder
         version = claim(settings.runs, settings.experiment, self.subcommand)
         os.environ[_VERSION_OF_RUN] = version
