@@ -182,7 +182,7 @@ class DifferenceTraining(LightningModule):
         if not torch.isfinite(losses["loss"]):
             self._stop_at(batch, losses)
         rows = sum(len(part["keys"]) for part in batch.values())
-        for name, value in losses.items():
+        for name, value in self._over_ranks(losses).items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
         for name, module in (
             ("temperature", self.objective),
@@ -191,6 +191,14 @@ class DifferenceTraining(LightningModule):
             if (temperature := getattr(module, "temperature", None)) is not None:
                 self.log(f"train/{name}", 1 / temperature.scale(), batch_size=rows)
         return losses["loss"]
+
+    def _over_ranks(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Means over the ranks where they are logged: the losses of the global batch."""
+        if self.world.size == 1 or not self.trainer._logger_connector.should_update_logs:
+            return losses
+        values = torch.stack([value.detach() for value in losses.values()])
+        torch.distributed.all_reduce(values)
+        return dict(zip(losses, (values / self.world.size).unbind(), strict=True))
 
     def _stop_at(self, batch: Batch, losses: dict[str, Tensor]) -> None:
         record = {
