@@ -36,13 +36,22 @@ def shard(towers: Towers, mesh: DeviceMesh) -> None:
     frozen = {p for p in towers.parameters() if not p.requires_grad}
     for block in _blocks(towers):
         if any(p.requires_grad for p in block.parameters()):
-            fully_shard(block, mesh=mesh, ignored_params=frozen)
-            block.compute = _compute.__get__(block)
-            register_fsdp_forward_method(block, "compute")
-    fully_shard(towers, mesh=mesh, ignored_params=frozen)
-    for method in ("encode_images", "encode_texts"):
-        register_fsdp_forward_method(towers, method)
+            with _noting_what_is_put_on(block):
+                fully_shard(block, mesh=mesh, ignored_params=frozen)
+                block.compute = _compute.__get__(block)
+                register_fsdp_forward_method(block, "compute")
+    with _noting_what_is_put_on(towers):
+        fully_shard(towers, mesh=mesh, ignored_params=frozen)
+        for method in ("encode_images", "encode_texts"):
+            register_fsdp_forward_method(towers, method)
     towers.text_encoder.around = _around
+
+
+@contextmanager
+def _noting_what_is_put_on(module: nn.Module) -> Iterator[None]:
+    before = set(vars(module))
+    yield
+    module._put_on = set(vars(module)) - before | {"_put_on"}  # type: ignore[assignment]
 
 
 def _compute(block: nn.Module, compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
@@ -96,9 +105,9 @@ def whole(module: nn.Module) -> Iterator[None]:
 
 
 def _take_off(unit: Any) -> tuple[type, dict[str, Any]]:
-    """What `fully_shard` and `shard` have put on a module: its class, hooks and methods."""
+    """What `fully_shard` and `shard` have put on a module: its class, attributes, methods and hooks."""
     kind, own = type(unit), unit.__dict__
-    worn = {name: own.pop(name) for name in ("encode_images", "encode_texts", "compute") if name in own}
+    worn = {name: own.pop(name) for name in own["_put_on"]}
     for hooks in ("_forward_pre_hooks", "_forward_hooks"):
         worn[hooks] = own[hooks]
         own[hooks] = OrderedDict()
