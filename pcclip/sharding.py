@@ -1,4 +1,4 @@
-"""Weights that train, spread over the ranks by torch's fully_shard (FSDP2), and put together where that is needed."""
+"""Weights that train, spread over the ranks by torch's fully_shard (FSDP2), and put together where needed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _BLOCKS = ("resblocks", "blocks", "layer", "layers")
 def shard(towers: Towers, mesh: DeviceMesh) -> None:
     """Spread what trains over the ranks: every transformer block is a unit, the rest of the towers another.
 
-    Weights, gradients and optimiser state of a unit are split over the ranks; its weights are put together for its
-    forward and its backward pass. What is frozen stays whole on every rank: it has neither gradients nor state.
+    Weights, gradients and optimiser state of a unit are split over the ranks; its weights are put together
+    for its forward and its backward pass. What is frozen stays whole on every rank: it has neither gradients
+    nor state.
 
     Args:
         towers: after `select_trainable`; changed in place.
@@ -79,8 +80,9 @@ def is_sharded(module: nn.Module) -> bool:
 def whole(module: nn.Module) -> Iterator[None]:
     """Meanwhile `module` is as it was before `shard`, with all weights, on every rank.
 
-    One may read, change, copy and use it, on any of the ranks, as if it had never been spread; changes of weights are
-    undone at the end. All ranks must enter together. Nothing happens where nothing is spread, or all is whole already.
+    One may read, change, copy and use it, on any of the ranks, as if it had never been spread; changes of
+    weights are undone at the end. All ranks must enter together. Nothing happens where nothing is spread, or
+    all is whole already.
     """
     units = [m for m in module.modules() if isinstance(m, FSDPModule)]
     if not units:
@@ -127,7 +129,7 @@ def with_whole_weights(hook: Hook) -> Hook:
 
 
 def full(value: Any) -> Any:
-    """A spread tensor put together, by all ranks at once; anything else as it is; looks into dicts and lists."""
+    """A spread tensor put together, by all ranks at once; looks into dicts and lists; else as it is."""
     if isinstance(value, DTensor):
         return value.full_tensor()
     if isinstance(value, dict):
@@ -146,7 +148,10 @@ def spread_like(parameter: Tensor, value: Any) -> Any:
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:
     """Euclidean norm over all numbers of all tensors, spread ones included."""
     tensors = list(tensors)
-    kinds = ([t for t in tensors if isinstance(t, DTensor)], [t for t in tensors if not isinstance(t, DTensor)])
+    kinds = (
+        [t for t in tensors if isinstance(t, DTensor)],
+        [t for t in tensors if not isinstance(t, DTensor)],
+    )
     return torch.linalg.vector_norm(
         torch.stack([full(torch.nn.utils.get_total_norm(kind)) for kind in kinds if kind])
     )
@@ -164,7 +169,7 @@ def clip_by_norm(parameters: Iterable[nn.Parameter], limit: float) -> None:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Mean over the ranks of the gradients that FSDP does not reduce: those of parameters that are not spread."""
+    """Mean over the ranks of the gradients that FSDP does not reduce: of parameters that are not spread."""
     for parameter in parameters:
         if parameter.grad is not None and not isinstance(parameter.grad, DTensor):
             torch.distributed.all_reduce(parameter.grad)

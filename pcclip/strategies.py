@@ -18,7 +18,8 @@ from pcclip.sharding import full, spread_like
 class Sharded(ModelParallelStrategy):
     """FSDP2: weights that train, their gradients and optimiser state are spread over all ranks.
 
-    The module spreads them in `configure_model`. Checkpoints are those of one process, a single file with whole
+    The module spreads them in `configure_model`. Checkpoints are those of one process, a single file with
+    whole
     tensors: a run goes on under another strategy or with another number of ranks.
 
     Args:
@@ -48,7 +49,7 @@ class Sharded(ModelParallelStrategy):
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
-        """Whether weights are restored after `setup`: before it, as in Lightning's DDP, so refusals come first."""
+        """Weights are restored before `setup`, as in Lightning's DDP, so that refusals come first."""
         return False
 
     @property

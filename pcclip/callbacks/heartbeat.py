@@ -48,8 +48,9 @@ class Place:
 class Heartbeat:
     """Says every few seconds that this rank lives, and notices when another does not.
 
-    The first rank listens to all, the others to the first, so that traffic grows with ranks and not with pairs. No
-    collective is used: nothing waits for a device, and a rank that evaluates for hours beats like any other.
+    The first rank listens to all, the others to the first, so that traffic grows with ranks and not with
+    pairs. No collective is used: nothing waits for a device, and a rank that evaluates for hours beats like
+    any other.
 
     Args:
         rank: of this process.
@@ -65,7 +66,9 @@ class Heartbeat:
         self.rank, self.patience, self._lost = rank, patience, lost
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         # A connection of our own: the process group's may be waited on by the main thread for long.
-        server = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=patience), wait_for_workers=False)
+        server = TCPStore(
+            address, port, is_master=False, timeout=timedelta(seconds=patience), wait_for_workers=False
+        )
         self._store = PrefixStore(f"pcclip {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", server)
         here = Place.here()
         self._store.set(f"place {rank}", f"{here.process} {here.host}")
@@ -76,7 +79,7 @@ class Heartbeat:
             self.places[other] = Place(host, int(process))
         watched = range(1, world) if rank == 0 else [0]
         now = time.monotonic()
-        self._seen = {other: (b"0", now) for other in watched}
+        self._seen = dict.fromkeys(watched, (b"0", now))
         self._reached = now
         self._told = ""
         self._over = threading.Event()

@@ -31,12 +31,12 @@ class RankLost(PcclipError):
 class Ranks(Callback):
     """Keep the ranks of a run together.
 
-    A rank that gets SIGTERM tells the others: all stop after the same step, with a checkpoint. A rank that dies, hangs
-    or cannot be reached ends the run on all ranks, with a message and a status other than 0.
+    A rank that gets SIGTERM tells the others: all stop after the same step, with a checkpoint. A rank that
+    dies, hangs or cannot be reached ends the run on all ranks, with a message and a status other than 0.
 
     Args:
-        patience: seconds without a sign of life after which a rank counts as lost. Long evaluations do not matter, a
-            rank gives signs meanwhile.
+        patience: seconds without a sign of life after which a rank counts as lost. Long evaluations do not
+            matter, a rank gives signs meanwhile.
         collective_minutes: how long a collective waits for ranks that live but do not join in.
     """
 
@@ -60,16 +60,20 @@ class Ranks(Callback):
         folder = trainer.log_dir  # asks all ranks
         if trainer.world_size == 1 or not distributed.is_initialized():
             return
-        self._resume = f". Its last checkpoint is whole: `pcclip resume {folder}` goes on" if stage == "fit" else ""
+        self._resume = (
+            f". Its last checkpoint is whole: `pcclip resume {folder}` goes on" if stage == "fit" else ""
+        )
         self._children = getattr(trainer.strategy.launcher, "procs", [])
         for thread in threading.enumerate():
             if isinstance(thread, _ChildProcessObserver):
                 # It kills this process without a word, even while it saves a checkpoint on SIGTERM.
                 thread._run = lambda: True
         self.heartbeat = Heartbeat(trainer.global_rank, trainer.world_size, self.patience, self._end)
-        self._group = distributed.new_group(backend="gloo", timeout=timedelta(minutes=self.collective_minutes))
-        # Lightning's own broadcasts inside the signal handler, amidst whatever collective the main thread is in, and
-        # waits for the device at every step.
+        self._group = distributed.new_group(
+            backend="gloo", timeout=timedelta(minutes=self.collective_minutes)
+        )
+        # Lightning's own broadcasts inside the signal handler, amidst whatever collective the main thread is
+        # in, and waits for the device at every step.
         trainer._signal_connector._sigterm_notifier_fn = self._heard
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: self._agree(trainer)
 
@@ -87,7 +91,9 @@ class Ranks(Callback):
     def _end(self, message: str) -> None:
         """In the heartbeat's thread: say what happened and end this process, unless it ends by itself."""
         if self._noticed.wait(3):
-            time.sleep(_GRACE)  # the main thread has failed, says why, and ends the process before this is over
+            time.sleep(
+                _GRACE
+            )  # the main thread has failed, says why, and ends the process before this is over
         else:
             print(f"pcclip: the run stops: {message}{self._resume}", file=sys.stderr, flush=True)
         self._kill_children()
@@ -138,5 +144,6 @@ def _is_of_a_connection(error: BaseException) -> bool:
     """Whether a collective failed because of another rank, and not this one's own doing."""
     text = str(error)
     return isinstance(error, distributed.DistError) or (
-        isinstance(error, RuntimeError) and any(word in text for word in ("gloo/", "NCCL", "Timed out waiting"))
+        isinstance(error, RuntimeError)
+        and any(word in text for word in ("gloo/", "NCCL", "Timed out waiting"))
     )

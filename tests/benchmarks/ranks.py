@@ -1,11 +1,12 @@
-"""Whole steps over 1, 2 and 4 processes of this machine: samples per second, efficiency, share of communication.
+"""Whole steps over 1, 2 and 4 processes of this machine: samples per second, efficiency, share of
+communication.
 
     python -m tests.benchmarks.ranks [--processes 1 2 4] [--strategies ddp fsdp2] [--repeats 3]
 
 Every fit is the real command line on data and a model that the benchmark makes: the same global batch (strong
-scaling), one thread per process. Communication is the share of the time in which a collective is under way (torch
-profiler, first rank), whether or not something is computed meanwhile. With more processes than cores the figures say
-what the machinery costs, not what it gains.
+scaling), one thread per process. Communication is the share of the time in which a collective is under way
+(torch profiler, first rank), whether or not something is computed meanwhile. With more processes than cores
+the figures say what the machinery costs, not what it gains.
 """
 
 from __future__ import annotations
@@ -112,7 +113,11 @@ def fit(folder: Path, processes: int, strategy: str, batch: int, name: str) -> d
     environment = {**os.environ, "OMP_NUM_THREADS": "1", RESULT: str(result), "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     done = subprocess.run(
-        [sys.executable, "-m", "pcclip", "fit", *words], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pcclip", "fit", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
@@ -121,7 +126,9 @@ def fit(folder: Path, processes: int, strategy: str, batch: int, name: str) -> d
 
 def main() -> None:
     """Measure, print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--strategies", nargs="+", default=["ddp", "fsdp2"])
     parser.add_argument("--batch", type=int, default=64)
@@ -133,7 +140,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recipe = [f"--config={ROOT / 'data_recipes/shapes' / one}.yaml" for one in ("demo", "smoke")]
-        pcclip(["prepare", *recipe, f"--out={folder / 'data'}", "--differences.payload=pixels", "--progress=false"])
+        pcclip(
+            [
+                "prepare",
+                *recipe,
+                f"--out={folder / 'data'}",
+                "--differences.payload=pixels",
+                "--progress=false",
+            ]
+        )
         (folder / "fit.yaml").write_text(json.dumps(settings(folder, asked.batch, asked.model)))
         kinds = [(n, s) for n in asked.processes for s in (asked.strategies if n > 1 else ["alone"])]
         found: dict[tuple[int, str], list[dict[str, float]]] = {kind: [] for kind in kinds}
@@ -143,7 +158,8 @@ def main() -> None:
     rates = {kind: statistics.median(one["rate"] for one in ones) for kind, ones in found.items()}
     first = rates[kinds[0]] / kinds[0][0]
     print(f"global batch {asked.batch}, {asked.model}, {os.cpu_count()} cores, medians of {asked.repeats}\n")
-    print("| processes | strategy | samples/s | per process, of one's | communication under way |\n|---|---|---|---|---|")
+    print("| processes | strategy | samples/s | per process, of one's | communication under way |")
+    print("|---|---|---|---|---|")
     for (n, strategy), ones in found.items():
         share = statistics.median(one["communication"] for one in ones)
         rate = rates[n, strategy]

@@ -21,12 +21,20 @@ def over(ranks: int, strategy: str, batch: int = 16) -> list[str]:
     """Words that spread a global batch over processes."""
     if ranks == 1 and strategy == "auto":
         return []
-    return [f"--trainer.devices={ranks}", f"--trainer.strategy={strategy}", f"--data.batch_size={batch // ranks}"]
+    return [
+        f"--trainer.devices={ranks}",
+        f"--trainer.strategy={strategy}",
+        f"--data.batch_size={batch // ranks}",
+    ]
 
 
 def fit(place: Path, version: str, *words: str) -> Path:
     done = subprocess.run(
-        command(place, *fit_words(place, version, *words)), capture_output=True, text=True, timeout=400, check=False
+        command(place, *fit_words(place, version, *words)),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return place / "runs/small" / version

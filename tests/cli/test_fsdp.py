@@ -1,4 +1,4 @@
-"""Weights spread over processes (FSDP2, gloo, CPU) train, evaluate, stop and go on as those of one process."""
+"""Weights spread over processes (FSDP2, gloo) train, evaluate, stop and go on as those of one process."""
 
 import json
 
@@ -54,10 +54,23 @@ def test_every_part_can_be_spread(place, part):
 @full
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["torch.optim.AdamW", "pcclip.optim.MuonAdamW"])
-@pytest.mark.parametrize(("before", "after"), [((4, "fsdp2"), (2, "fsdp2")), ((2, "fsdp2"), (1, "auto")), ((1, "auto"), (2, "fsdp2")), ((2, "ddp"), (4, "fsdp2"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((4, "fsdp2"), (2, "fsdp2")),
+        ((2, "fsdp2"), (1, "auto")),
+        ((1, "auto"), (2, "fsdp2")),
+        ((2, "ddp"), (4, "fsdp2")),
+    ],
+)
 def test_a_run_goes_on_under_another_strategy_and_number_of_processes(place, before, after, optimizer):
     name = f"{before[1]}{before[0]}-{after[1]}{after[0]}-{optimizer}"
-    words = [*BARE, f"--model.optimizer={optimizer}", "--model.optimizer.lr=1e-4", "--model.lr_scheduler=null"]
+    words = [
+        *BARE,
+        f"--model.optimizer={optimizer}",
+        "--model.optimizer.lr=1e-4",
+        "--model.lr_scheduler=null",
+    ]
     undisturbed = fit(place, f"{name}-whole", *words, *over(*after), "--trainer.max_steps=8")
     half = fit(place, f"{name}-half", *words, *over(*before), "--trainer.max_steps=4")
     ckpt = f"--ckpt_path={half / 'checkpoints/last.ckpt'}"
@@ -71,6 +84,11 @@ def test_a_run_goes_on_under_another_strategy_and_number_of_processes(place, bef
 @pytest.mark.slow
 def test_a_spread_run_that_was_stopped_goes_on_with_other_processes_by_resume(place, one):
     run = fit(place, "stopped", *PLAIN, *CLIPPED, *over(2, "fsdp2"), "--trainer.max_steps=5", *BARE)
-    words = ["--trainer.max_steps=12", "--trainer.devices=1", "--trainer.strategy=auto", "--data.batch_size=16"]
+    words = [
+        "--trainer.max_steps=12",
+        "--trainer.devices=1",
+        "--trainer.strategy=auto",
+        "--data.batch_size=16",
+    ]
     assert main(["resume", str(run), *words]) == 0
     assert_same(run, one)

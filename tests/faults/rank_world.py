@@ -25,7 +25,13 @@ def make(folder: Path) -> Path:
     from pcclip.model.towers import load_towers
 
     recipe = [f"--config={ROOT / 'data_recipes/shapes' / name}.yaml" for name in ("demo", "smoke")]
-    made = ["prepare", *recipe, f"--out={folder / 'data'}", "--differences.payload=pixels", "--progress=false"]
+    made = [
+        "prepare",
+        *recipe,
+        f"--out={folder / 'data'}",
+        "--differences.payload=pixels",
+        "--progress=false",
+    ]
     assert main(made) == 0
     torch.manual_seed(0)
     save_folder(load_towers("pcclip-tiny", random_init=True), folder / "base")
@@ -63,7 +69,11 @@ def trained(run: Path) -> dict[str, torch.Tensor]:
 
 def start(words: list[str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
     """A program of pcclip's in the background; its output goes to `log`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+    }
     with log.open("wb") as out:
         return subprocess.Popen(
             [sys.executable, *words], stdout=out, stderr=out, cwd=cwd, env=environment, start_new_session=True

@@ -25,9 +25,18 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(world):
     """The run of one process."""
-    words = [f"--config={world / 'fit.yaml'}", f"--runs={world / 'runs'}", "--experiment=two", "--version=alone"]
+    words = [
+        f"--config={world / 'fit.yaml'}",
+        f"--runs={world / 'runs'}",
+        "--experiment=two",
+        "--version=alone",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "pcclip", "fit", *words], cwd=world, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pcclip", "fit", *words],
+        cwd=world,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return trained(world / "runs/two/alone")
@@ -51,7 +60,7 @@ def logs(world: Path, version: str) -> str:
 
 
 def watch(launched, banks: dict[Path, set[int]], seconds: float = 240) -> set[int]:
-    """Waits for the end; which processes had which bank's rows mapped, and which files these were, meanwhile."""
+    """Waits for the end; which processes had a bank's rows mapped. Notes which files these were."""
     mapped: set[int] = set()
     deadline = time.monotonic() + seconds
     while any(one.poll() is None for one in launched) and time.monotonic() < deadline:
@@ -77,7 +86,9 @@ def test_two_hosts_train_as_one_process_and_build_each_bank_once(world, alone, t
     with two_hosts(tmp_path) as hosts:
         folders = [tmp_path / "both"] * 2 if shared else [host.folder for host in hosts]
         banks: dict[Path, set[int]] = {folder / "cache/bank": set() for folder in folders}
-        launched = launch(hosts, world, version, *([f"--data.bank={folders[0]}/cache/bank"] if shared else []))
+        launched = launch(
+            hosts, world, version, *([f"--data.bank={folders[0]}/cache/bank"] if shared else [])
+        )
         mapped = watch(launched, banks)
     assert [one.returncode for one in launched] == [0, 0], logs(world, version)[-3000:]
     assert [len(files) for files in banks.values()] == [1] * len(banks), "a bank was made more than once"
@@ -92,7 +103,11 @@ def test_two_hosts_train_as_one_process_and_build_each_bank_once(world, alone, t
 def test_a_cut_cable_ends_the_run_on_both_hosts(world, tmp_path):
     patience = 15
     with two_hosts(tmp_path) as hosts:
-        words = ["--trainer.max_steps=100000", "--checkpoint.every_n_train_steps=20", f"--ranks.patience={patience}"]
+        words = [
+            "--trainer.max_steps=100000",
+            "--checkpoint.every_n_train_steps=20",
+            f"--ranks.patience={patience}",
+        ]
         launched = launch(hosts, world, "cut", *words)
         checkpoint = world / "runs/two/cut/checkpoints/last.ckpt"
         deadline = time.monotonic() + 240

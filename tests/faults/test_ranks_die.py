@@ -1,4 +1,4 @@
-"""A rank that dies, hangs or is asked to stop: the others stop too, soon, and say why; the run goes on by resume."""
+"""A rank that dies, hangs or is asked to stop: the others stop too, soon, and say why; resume goes on."""
 
 import signal
 import time
@@ -23,9 +23,23 @@ def world(tmp_path_factory):
 def fit(world: Path, version: str, ranks: int, torchrun: bool, strategy: str, *more: str):
     """A fit that does not end by itself, past its first checkpoints."""
     launcher = [*TORCHRUN, f"--nproc-per-node={ranks}", "-m"] if torchrun else ["-m"]
-    words = [f"--config={world / 'fit.yaml'}", f"--runs={world / 'runs'}", "--experiment=die", f"--version={version}"]
-    words += [f"--trainer.devices={ranks}", f"--trainer.strategy={strategy}", f"--data.batch_size={16 // ranks}"]
-    words += ["--trainer.max_steps=100000", "--checkpoint.every_n_train_steps=10", "--data.num_workers=1", *more]
+    words = [
+        f"--config={world / 'fit.yaml'}",
+        f"--runs={world / 'runs'}",
+        "--experiment=die",
+        f"--version={version}",
+    ]
+    words += [
+        f"--trainer.devices={ranks}",
+        f"--trainer.strategy={strategy}",
+        f"--data.batch_size={16 // ranks}",
+    ]
+    words += [
+        "--trainer.max_steps=100000",
+        "--checkpoint.every_n_train_steps=10",
+        "--data.num_workers=1",
+        *more,
+    ]
     started = start([*launcher, "pcclip", "fit", *words], world, world / f"{version}.log")
     checkpoint = world / "runs/die" / version / "checkpoints/last.ckpt"
     deadline = time.monotonic() + 300
@@ -87,7 +101,9 @@ def test_where_a_rank_hangs_the_others_name_it_and_stop(world, torchrun, victim)
     started, checkpoint = fit(world, version, 2, torchrun, "ddp", f"--ranks.patience={patience}")
     processes, ranks = all_of(started), ranks_of(started)
     ranks[victim].send_signal(signal.SIGSTOP)
-    others = [one for one in processes if one != ranks[victim] and one not in ranks[victim].children(recursive=True)]
+    others = [
+        one for one in processes if one != ranks[victim] and one not in ranks[victim].children(recursive=True)
+    ]
     try:
         # torchrun gives a process that does not hear SIGTERM another 30 s.
         assert wait(others, patience + (45 if torchrun else 15)) == [], "somebody lives on"
@@ -103,7 +119,9 @@ def test_where_a_rank_hangs_the_others_name_it_and_stop(world, torchrun, victim)
 
 
 @full
-@pytest.mark.parametrize(("torchrun", "victim", "strategy"), [(False, 1, "ddp"), (False, 0, "fsdp2"), (True, 1, "ddp")])
+@pytest.mark.parametrize(
+    ("torchrun", "victim", "strategy"), [(False, 1, "ddp"), (False, 0, "fsdp2"), (True, 1, "ddp")]
+)
 def test_where_one_rank_is_asked_to_stop_all_stop_after_the_same_step(world, torchrun, victim, strategy):
     version = f"asked-{torchrun}-{victim}-{strategy}"
     started, checkpoint = fit(world, version, 2, torchrun, strategy)
