@@ -28,21 +28,21 @@ def shard(towers: Towers, mesh: DeviceMesh) -> None:
 
     Weights, gradients and optimiser state of a unit are split over the ranks; its weights are put together
     for its forward and its backward pass. What is frozen stays whole on every rank: it has neither gradients
-    nor state.
+    nor state. So do adapters, which are small; `average_gradients` is for them.
 
     Args:
         towers: after `select_trainable`; changed in place.
         mesh: (ranks,) of one dimension.
     """
-    frozen = {p for p in towers.parameters() if not p.requires_grad}
+    kept = {p for n, p in towers.named_parameters() if not p.requires_grad or ".lora_" in n}
     for block in _blocks(towers):
-        if any(p.requires_grad for p in block.parameters()):
+        if any(p not in kept for p in block.parameters()):
             with _noting_what_is_put_on(block):
-                fully_shard(block, mesh=mesh, ignored_params=frozen)
+                fully_shard(block, mesh=mesh, ignored_params=kept)
                 block.compute = _compute.__get__(block)
                 register_fsdp_forward_method(block, "compute")
     with _noting_what_is_put_on(towers):
-        fully_shard(towers, mesh=mesh, ignored_params=frozen)
+        fully_shard(towers, mesh=mesh, ignored_params=kept)
         for method in ("encode_images", "encode_texts"):
             register_fsdp_forward_method(towers, method)
     towers.text_encoder.around = _around

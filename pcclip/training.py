@@ -122,7 +122,7 @@ class DifferenceTraining(LightningModule):
         if isinstance(strategy, Sharded) and fits and not is_sharded(self.towers):
             if self.towers.text_encoder.compiled:
                 raise PcclipError(
-                    "trainer.strategy=fsdp2 gathers the weights of one block at a time, and compiled steps reach "
+                    "trainer.strategy=fsdp2 gathers the weights of one block at a time, compiled steps reach "
                     "over two: do not compile, or set trainer.strategy to ddp"
                 )
             shard(self.towers, strategy.device_mesh["data_parallel"])
