@@ -1,5 +1,6 @@
 """A fit over two hosts (two network namespaces), two processes on each, by the shipped launch file."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -59,7 +61,15 @@ def logs(world: Path, version: str) -> str:
     return "\n".join((world / f"{version}-{number}.log").read_text() for number in (0, 1))
 
 
-def watch(launched, banks: dict[Path, set[int]], seconds: float = 240) -> set[int]:
+def descendants(launched) -> set[int]:
+    found: set[int] = set()
+    for one in launched:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {child.pid for child in psutil.Process(one.pid).children(recursive=True)}
+    return found
+
+
+def watch(launched, banks: dict[Path, set[int]], seconds: float = 400) -> set[int]:
     """Waits for the end; which processes had a bank's rows mapped. Notes which files these were."""
     mapped: set[int] = set()
     deadline = time.monotonic() + seconds
@@ -67,12 +77,11 @@ def watch(launched, banks: dict[Path, set[int]], seconds: float = 240) -> set[in
         for bank, files in banks.items():
             if (rows := bank / "embeddings.npy").exists():
                 files.add(rows.stat().st_ino)
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if any(f"{bank}/embeddings.npy" in (process / "maps").read_text() for bank in banks):
-                    mapped.add(int(process.name))
-            except OSError:
-                continue
+        for process in descendants(launched) - mapped:
+            with contextlib.suppress(OSError):
+                maps = Path(f"/proc/{process}/maps").read_text()
+                if any(f"{bank}/embeddings.npy" in maps for bank in banks):
+                    mapped.add(process)
         time.sleep(0.2)
     for one in launched:
         if one.poll() is None:
