@@ -20,7 +20,7 @@ from torch import distributed
 from pcclip.callbacks.heartbeat import Heartbeat
 from pcclip.errors import PcclipError
 
-_GRACE = 10.0
+_GRACE = 20.0
 """Seconds that the main thread has to end the process once it has failed by itself."""
 
 
@@ -61,7 +61,7 @@ class Ranks(Callback):
         if trainer.world_size == 1 or not distributed.is_initialized():
             return
         self._resume = (
-            f". Its last checkpoint is whole: `pcclip resume {folder}` goes on" if stage == "fit" else ""
+            f". `pcclip resume {folder}` goes on from its last checkpoint" if stage == "fit" else ""
         )
         self._children = getattr(trainer.strategy.launcher, "procs", [])
         for thread in threading.enumerate():
@@ -90,19 +90,15 @@ class Ranks(Callback):
 
     def _end(self, message: str) -> None:
         """In the heartbeat's thread: say what happened and end this process, unless it ends by itself."""
-        if self._noticed.wait(3):
-            time.sleep(
-                _GRACE
-            )  # the main thread has failed, says why, and ends the process before this is over
-        else:
+        if not self._noticed.wait(3):
             print(f"pcclip: the run stops: {message}{self._resume}", file=sys.stderr, flush=True)
-        self._kill_children()
-        os._exit(1)
+            self._exit()
 
-    def _kill_children(self) -> None:
+    def _exit(self) -> None:
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGKILL)
+        os._exit(1)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell the others, or find out which of them was lost."""
@@ -115,6 +111,9 @@ class Ranks(Callback):
             # The command line prints the user's error that it finds among the causes.
             exception.__cause__ = RankLost(f"rank {trainer.global_rank} stops: {self._who()}{self._resume}")
             self.heartbeat.end()
+            last = threading.Timer(_GRACE, self._exit)  # where taking down hangs
+            last.daemon = True
+            last.start()
         else:
             self.heartbeat.tell(str(exception).strip().partition("\n")[0][:300])
             self.heartbeat.end()

@@ -70,7 +70,7 @@ def descendants(launched) -> set[int]:
 
 
 def watch(launched, banks: dict[Path, set[int]], seconds: float = 400) -> set[int]:
-    """Waits for the end; which processes had a bank's rows mapped. Notes which files these were."""
+    """Waits for the end; which processes had a bank's files mapped. Notes which files these were."""
     mapped: set[int] = set()
     deadline = time.monotonic() + seconds
     while any(one.poll() is None for one in launched) and time.monotonic() < deadline:
@@ -80,7 +80,7 @@ def watch(launched, banks: dict[Path, set[int]], seconds: float = 400) -> set[in
         for process in descendants(launched) - mapped:
             with contextlib.suppress(OSError):
                 maps = Path(f"/proc/{process}/maps").read_text()
-                if any(f"{bank}/embeddings.npy" in maps for bank in banks):
+                if any(f"{bank}/" in maps for bank in banks):
                     mapped.add(process)
         time.sleep(0.2)
     for one in launched:
