@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from pcclip.model.lora import has_adapters
+
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -34,7 +36,9 @@ def shard(towers: Towers, mesh: DeviceMesh) -> None:
         towers: after `select_trainable`; changed in place.
         mesh: (ranks,) of one dimension.
     """
-    kept = {p for n, p in towers.named_parameters() if not p.requires_grad or ".lora_" in n}
+    if has_adapters(towers.clip):
+        return  # and peft makes its parameters anew whenever somebody lists them
+    kept = {p for p in towers.parameters() if not p.requires_grad}
     for block in _blocks(towers):
         if any(p not in kept for p in block.parameters()):
             with _noting_what_is_put_on(block):

@@ -258,7 +258,7 @@ class DifferenceTraining(LightningModule):
 
     def on_after_backward(self) -> None:
         """Average over ranks what neither DDP nor FSDP does: parameters beside spread ones (temperatures)."""
-        if is_sharded(self.towers):
+        if isinstance(self.trainer.strategy, Sharded) and self.trainer.world_size > 1:
             average_gradients(p for p in self.parameters() if p.requires_grad)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
