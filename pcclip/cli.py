@@ -23,8 +23,8 @@ def _resume(arguments: list[str]) -> None:
 
     from pcclip.runs import resume_arguments
 
-    # What follows the run is for `fit`: another number of processes, say.
-    _trainer([*auto_cli(resume_arguments, args=arguments[:1]), *arguments[1:]])
+    # Further options count after the run's own: other devices, say.
+    _trainer(auto_cli(resume_arguments, args=arguments[:1]) + arguments[1:])
 
 
 def _compare(arguments: list[str]) -> None:

@@ -82,6 +82,8 @@ class Ranks(Callback):
 
     def _agree(self, trainer: Trainer) -> None:
         """Before each step: stop if any rank was asked to; on the host, no device waits."""
+        if trainer.fit_loop.epoch_loop._should_accumulate():
+            return  # a checkpoint has no gradients
         asked = torch.tensor([int(self.asked_to_stop)])
         distributed.all_reduce(asked, distributed.ReduceOp.MAX, self._group)
         if asked.item():
