@@ -178,3 +178,10 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         if parameter.grad is not None and not isinstance(parameter.grad, DTensor):
             torch.distributed.all_reduce(parameter.grad)
             parameter.grad /= torch.distributed.get_world_size()
+
+
+def mean_over_ranks(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Means over the ranks of scalars by name: losses of the global batch, from those of each rank's rows."""
+    together = torch.stack([value.detach() for value in values.values()])
+    torch.distributed.all_reduce(together)
+    return dict(zip(values, (together / torch.distributed.get_world_size()).unbind(), strict=True))

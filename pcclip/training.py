@@ -21,7 +21,7 @@ from pcclip.model.towers import load_towers
 from pcclip.model.trainable import LoraOptions, TrainablePart, select_trainable
 from pcclip.objective import CaptionInfoNCE, CaptionInputs, DifferenceInputs, DifferenceObjective, World
 from pcclip.optim import parameter_groups
-from pcclip.sharding import average_gradients, clip_by_norm, is_sharded, shard, total_norm
+from pcclip.sharding import average_gradients, clip_by_norm, is_sharded, mean_over_ranks, shard, total_norm
 from pcclip.strategies import Sharded
 from pcclip.watch import LossWatch
 
@@ -187,7 +187,8 @@ class DifferenceTraining(LightningModule):
         losses = self.losses(batch, self.world)
         self.watch.note(self.global_step, losses, {name: part["keys"] for name, part in batch.items()})
         rows = sum(len(part["keys"]) for part in batch.values())
-        for name, value in self._over_ranks(losses).items():
+        due = self.world.size > 1 and self.trainer._logger_connector.should_update_logs
+        for name, value in (mean_over_ranks(losses) if due else losses).items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
         for name, module in (
             ("temperature", self.objective),
@@ -196,14 +197,6 @@ class DifferenceTraining(LightningModule):
             if (temperature := getattr(module, "temperature", None)) is not None:
                 self.log(f"train/{name}", 1 / temperature.scale(), batch_size=rows)
         return losses["loss"]
-
-    def _over_ranks(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Means over the ranks where they are logged: the losses of the global batch."""
-        if self.world.size == 1 or not self.trainer._logger_connector.should_update_logs:
-            return losses
-        values = torch.stack([value.detach() for value in losses.values()])
-        torch.distributed.all_reduce(values)
-        return dict(zip(losses, (values / self.world.size).unbind(), strict=True))
 
     def _stop_at(self, step: int, losses: dict[str, float], keys: Mapping[str, Any]) -> None:
         record = {
