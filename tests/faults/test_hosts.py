@@ -89,7 +89,8 @@ def watch(launched, banks: dict[Path, set[int]], seconds: float = 400) -> set[in
     return mapped
 
 
-@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=full)], ids=["own-disks", "shared-disk"])
+@full
+@pytest.mark.parametrize("shared", [False, True], ids=["own-disks", "shared-disk"])
 def test_two_hosts_train_as_one_process_and_build_each_bank_once(world, alone, tmp_path, shared):
     version = "shared" if shared else "own"
     with two_hosts(tmp_path) as hosts:
