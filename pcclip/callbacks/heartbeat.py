@@ -61,7 +61,7 @@ class Heartbeat:
 
     def __init__(self, rank: int, world: int, patience: float, lost: Callable[[str], None]) -> None:
         """See the class; begins at once, on all ranks together."""
-        from torch.distributed import PrefixStore, TCPStore
+        from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
         self.rank, self.patience, self._lost = rank, patience, lost
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
