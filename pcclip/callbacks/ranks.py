@@ -85,7 +85,7 @@ class Ranks(Callback):
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return  # a checkpoint has no gradients
         asked = torch.tensor([int(self.asked_to_stop)])
-        distributed.all_reduce(asked, distributed.ReduceOp.MAX, self._group)
+        distributed.all_reduce(asked, distributed.ReduceOp.MAX, self._group)  # type: ignore[arg-type]
         if asked.item():
             trainer._signal_connector.received_sigterm = True
             raise SIGTERMException
