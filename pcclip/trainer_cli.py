@@ -18,15 +18,20 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.progress import StepProgress
+from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
 from pcclip.errors import PcclipError
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim
+from pcclip.strategies import register as register_strategies
 from pcclip.training import DifferenceTraining
 
 _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that Lightning launches
+
+_PLACES = ("RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")
+"""Where launchers say which process this is; all are 0 in the first rank."""
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -51,6 +56,7 @@ class PcclipCLI(LightningCLI):
             "--version", type=str | None, default=None, help="run folder; the next one if unset"
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Ranks, "ranks")
         parser.set_defaults(
             {
                 "seed_everything": 0,
@@ -81,14 +87,18 @@ class PcclipCLI(LightningCLI):
             else [Throughput(), StepProgress()]
         )
         kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Ranks):
+                callback.prepare(trainer)
+        return trainer
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:
             return str(settings.version)
         if _VERSION_OF_RUN in os.environ:
             return os.environ[_VERSION_OF_RUN]
-        if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+        if any(int(os.environ.get(name, "0")) > 0 for name in _PLACES):
             return "pending"  # Lightning takes the first rank's folder
         version = claim(settings.runs, settings.experiment, self.subcommand)
         os.environ[_VERSION_OF_RUN] = version
@@ -104,6 +114,7 @@ def run(arguments: list[str]) -> PcclipCLI:
     quiet()
     torch.set_float32_matmul_precision("high")
     register_precision()
+    register_strategies()
     # ${trainer.max_steps} in a YAML means the run's own, under whichever verb and wherever it was set.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     mode = {"parser_mode": "omegaconf+"}

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor
 
@@ -20,6 +21,8 @@ from pcclip.model.towers import load_towers
 from pcclip.model.trainable import LoraOptions, TrainablePart, select_trainable
 from pcclip.objective import CaptionInfoNCE, CaptionInputs, DifferenceInputs, DifferenceObjective, World
 from pcclip.optim import parameter_groups
+from pcclip.sharding import average_gradients, clip_by_norm, is_sharded, mean_over_ranks, shard, total_norm
+from pcclip.strategies import Sharded
 from pcclip.watch import LossWatch
 
 Batch = dict[str, dict[str, Any]]
@@ -87,7 +90,7 @@ class DifferenceTraining(LightningModule):
         """Names and tensors of the towers that training moves.
 
         These are the parameters that train and, where the image tower does, its running statistics: old
-        weights with new statistics are no model.
+        weights with new statistics are no model. Spread over ranks they are parts, but for `sharding.whole`.
         """
         yield from ((n, p) for n, p in self.towers.named_parameters() if p.requires_grad)
         if not self.towers.image_frozen:
@@ -117,6 +120,18 @@ class DifferenceTraining(LightningModule):
     def world(self) -> World:
         """Rank and number of training processes."""
         return World(self.global_rank, self.trainer.world_size)
+
+    def configure_model(self) -> None:
+        """Spread what trains over the ranks, where the strategy is `pcclip.strategies.Sharded`."""
+        strategy = self.trainer.strategy
+        fits = self.trainer.state.fn == TrainerFn.FITTING
+        if isinstance(strategy, Sharded) and fits and not is_sharded(self.towers):
+            if self.towers.text_encoder.compiled:
+                raise PcclipError(
+                    "trainer.strategy=fsdp2 gathers the weights of one block at a time, compiled steps reach "
+                    "over two: unset model.compile_text, or set trainer.strategy to ddp"
+                )
+            shard(self.towers, strategy.device_mesh["data_parallel"])
 
     def on_fit_start(self) -> None:
         """Train mode: towers are loaded in evaluation mode; a frozen image tower keeps to it."""
@@ -172,7 +187,8 @@ class DifferenceTraining(LightningModule):
         losses = self.losses(batch, self.world)
         self.watch.note(self.global_step, losses, {name: part["keys"] for name, part in batch.items()})
         rows = sum(len(part["keys"]) for part in batch.values())
-        for name, value in losses.items():
+        due = self.world.size > 1 and self.trainer._logger_connector.should_update_logs
+        for name, value in (mean_over_ranks(losses) if due else losses).items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
         for name, module in (
             ("temperature", self.objective),
@@ -234,8 +250,11 @@ class DifferenceTraining(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, fused optimisers under bf16 included."""
+        """Clip as Lightning does, fused optimisers under bf16 and spread gradients included."""
         precision = self.trainer.precision_plugin
+        if is_sharded(self.towers) and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_by_norm((p for group in optimizer.param_groups for p in group["params"]), gradient_clip_val)
+            return
         if isinstance(precision, MixedPrecision) and precision.scaler is None:
             # Lightning refuses them under any mixed precision, but only fp16 has scaled gradients to undo.
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
@@ -243,11 +262,16 @@ class DifferenceTraining(LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_after_backward(self) -> None:
+        """Average over ranks what neither DDP nor FSDP does: parameters beside spread ones (temperatures)."""
+        if isinstance(self.trainer.strategy, Sharded) and self.trainer.world_size > 1:
+            average_gradients(p for p in self.parameters() if p.requires_grad)
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient norm, before any clipping."""
         if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
-            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+            self.log("train/gradient_norm", total_norm(gradients))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what trains, and say what it belongs to; a trained image tower keeps its statistics too."""

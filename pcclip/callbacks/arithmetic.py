@@ -14,6 +14,7 @@ from pcclip.arithmetic.evaluation import PictureArithmetic
 from pcclip.callbacks.evaluation import other_weights
 from pcclip.crew import Crew
 from pcclip.model.towers import Towers
+from pcclip.sharding import with_whole_weights
 from pcclip.training import DifferenceTraining
 
 
@@ -39,11 +40,13 @@ class PicturesFromArithmetic(Callback):
         self.base: Towers | None = None
         self.crew: Crew | None = None
 
+    @with_whole_weights
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the base tower."""
         assert isinstance(pl_module, DifferenceTraining)
         self._measure(trainer, pl_module, tuned=False)
 
+    @with_whole_weights
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the weights as they are, where it is due."""
         assert isinstance(pl_module, DifferenceTraining)
@@ -53,6 +56,7 @@ class PicturesFromArithmetic(Callback):
         if self.every_n_validations and self.validations % self.every_n_validations == 0:
             self._measure(trainer, pl_module, tuned=True)
 
+    @with_whole_weights
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the tuned tower."""
         assert isinstance(pl_module, DifferenceTraining)

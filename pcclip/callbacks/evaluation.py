@@ -28,6 +28,7 @@ from pcclip.evaluation.measured import FIT, RESULTS, Measured
 from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
 from pcclip.runs import point_latest
+from pcclip.sharding import with_whole_weights
 from pcclip.training import DifferenceTraining
 
 
@@ -127,6 +128,7 @@ class EvaluationSuite(Callback):
 
     # -- the course of a fit -----------------------------------------------------------------
 
+    @with_whole_weights
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the base model, on both splits; a resumed run reads what it measured then."""
         assert isinstance(pl_module, DifferenceTraining)
@@ -146,6 +148,7 @@ class EvaluationSuite(Callback):
         """Start the clock of the fit."""
         self.fit_started = time.perf_counter()
 
+    @with_whole_weights
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate on the validation split, by each evaluation's cadence."""
         assert isinstance(pl_module, DifferenceTraining)
@@ -157,6 +160,7 @@ class EvaluationSuite(Callback):
         self._log(trainer, results, "validation")
         rank_zero_info(f"step {trainer.global_step}: {results.headline()}")
 
+    @with_whole_weights
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the tuned model, sweep the interpolation, save models and the summary."""
         assert isinstance(pl_module, DifferenceTraining)
@@ -165,6 +169,7 @@ class EvaluationSuite(Callback):
             self._finish(trainer, pl_module)
         self.finished = True
 
+    @with_whole_weights
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish a run that was killed after its last step, for which Lightning skips `on_train_end`."""
         assert isinstance(pl_module, DifferenceTraining)

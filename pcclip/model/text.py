@@ -12,6 +12,7 @@ too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -38,6 +39,8 @@ class TextEncoder:
         why: reason, for the log.
         compiled: whether training steps run what surrounds the attention through `torch.compile`. It starts
             slower, by a minute or so, and pays on GPUs; evaluations stay as they are.
+        around: where something must happen around each block (FSDP gathers and frees its weights), what is
+            called instead of `compute(block, x)`: `around(block, compute, x)`.
     """
 
     def __init__(self, clip: nn.Module) -> None:
@@ -50,6 +53,7 @@ class TextEncoder:
         self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
         self.path, self.trim, self.why = self._plan()
         self.compiled = False
+        self.around: Callable[..., Tensor] | None = None
 
     def _plan(self) -> tuple[str, bool, str]:
         if isinstance(self.tower, HFTextEncoder):
@@ -134,7 +138,10 @@ class TextEncoder:
         layout = self._layout(tokens, lengths)
         ids, columns = layout.pick(tokens)
         x_TW = tower.token_embedding(ids) + tower.positional_embedding[columns]
-        blocks = list(tower.transformer.resblocks)
+        run = self._across if self.around is None else self._one_by_one
+        return _project(tower.text_projection, tower.ln_final(run(tower.transformer.resblocks, x_TW, layout)))
+
+    def _across(self, blocks: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
         heads = blocks[0].attn.num_heads
         enter, through, leave = _EAGER
         if self.compiled and torch.is_grad_enabled():
@@ -142,8 +149,23 @@ class TextEncoder:
         qkv_TW = enter(blocks[0], x_TW)
         for block, following in pairwise(blocks):
             x_TW, qkv_TW = through(block, following, x_TW, layout.attend(qkv_TW, heads))
-        x_BW = leave(blocks[-1], x_TW[layout.read], layout.attend_once(qkv_TW, heads))
-        return _project(tower.text_projection, tower.ln_final(x_BW))
+        return leave(blocks[-1], x_TW[layout.read], layout.attend_once(qkv_TW, heads))
+
+    def _one_by_one(self, blocks: Any, x_TW: Tensor, layout: Grid | Packed) -> Tensor:
+        """The same, with nothing that needs the weights of two blocks at once."""
+        assert self.around is not None
+        heads = blocks[0].attn.num_heads
+
+        def whole(block: Any, x_TW: Tensor) -> Tensor:
+            return _leave(block, x_TW, layout.attend(_enter(block, x_TW), heads))
+
+        def last(block: Any, x_TW: Tensor) -> Tensor:
+            return _leave(block, x_TW[layout.read], layout.attend_once(_enter(block, x_TW), heads))
+
+        *most, end = blocks
+        for block in most:
+            x_TW = self.around(block, whole, x_TW)
+        return self.around(end, last, x_TW)
 
 
 def _enter(block: Any, x_TW: Tensor) -> Tensor:
