@@ -37,6 +37,9 @@ from pcclip.data.records import (
     image_extension,
     stable_hash,
 )
+from pcclip.data.remote.ahead import ahead_in_order
+from pcclip.data.remote.index import index_all
+from pcclip.data.remote.shard import Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +194,7 @@ class Bank:
 
 def build_bank(
     folder: str | Path,
-    shards: Sequence[Path],
+    shards: Sequence[Shard],
     preprocess: Callable[[Image.Image], Tensor],
     encode: Callable[[Tensor], Tensor],
     fingerprint: str,
@@ -232,6 +235,7 @@ def build_bank(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with only_one(folder.parent / f".{folder.name}.lock", f"building {folder.name}"):
         indexes = [ShardIndex.load(path, cache_dir) for path in shards]
+        index_all(indexes, known_too=not folder.exists(), progress=progress)
         source = [{"name": i.path.name, "records": len(i), "bytes": i.stamp[0]} for i in indexes]
         if not folder.exists():
             pictures = _Pictures(indexes, preprocess, batch_size)
@@ -310,12 +314,15 @@ class _Pictures:
                         self.keys.append(key)
                 seen.update(key for _, key in named)
         self.places = np.array(places, np.int32).reshape(-1, 3)
+        self._ahead = ahead_in_order(indexes, np.bincount(self.places[:, 0], minlength=len(indexes)).tolist())
 
     def __getitem__(self, batch: int) -> Tensor | str:
         import torch
 
         first = batch * self.batch_size
         last = min(first + self.batch_size, len(self.places))
+        if self._ahead is not None:
+            self._ahead.enter(0, first)
         try:
             return torch.stack([self._pixels(row) for row in range(first, last)])
         except ShardError as error:

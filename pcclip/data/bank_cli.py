@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from pcclip.data.bank import build_bank
+from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.model.towers import load_towers
 
@@ -21,11 +22,12 @@ def bank(
     num_workers: int = 2,
     dtype: Literal["float32", "float16"] = "float32",
     device: str | None = None,
+    remote: RemoteOptions | None = None,
 ) -> None:
     """Embeds all pictures of a set; goes on with a bank that was interrupted.
 
     Args:
-        pictures: Folder, glob or brace pattern of picture shards.
+        pictures: Folder, glob, brace pattern or URL of picture shards.
         out: Folder of the bank.
         name: Model, as in `model.name` of an experiment.
         pretrained: Weights, as in `model.pretrained`.
@@ -33,13 +35,14 @@ def bank(
         num_workers: Processes that decode.
         dtype: Of the stored rows; float16 halves the bank.
         device: Where the tower runs; the GPU if there is one.
+        remote: How shards at URLs are fetched.
     """
     towers = load_towers(name, pretrained)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     towers.to(place)
     made = build_bank(
         Path(out),
-        resolve_shards(pictures),
+        resolve_shards(pictures, remote),
         towers.preprocess,
         lambda pixels: towers.encode_images(pixels.to(place)).float(),
         towers.image_fingerprint(),
