@@ -97,7 +97,7 @@ class ReadAhead:
                 continue  # the window went on meanwhile
             try:
                 index.fetch(wait=False)
-            except PcclipError as error:
+            except Exception as error:  # the read that needs it meets it again, and raises it
                 _log.debug("reading ahead: %s", error)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def _evict(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path, wait: bool = True, keep: bool = False) -> Iterator[bool]:
-    """Holds a lock file and removes it at the end, unless it is to be kept; yields False where others hold it."""
+    """Holds a lock file, then removes it, unless it is to be kept; yields False where others hold it."""
     while True:
         descriptor = _open_lock(path)
         try:

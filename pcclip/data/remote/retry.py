@@ -74,7 +74,7 @@ def retrying(url: str, options: RemoteOptions, work: Callable[[], _Result]) -> _
     while True:
         try:
             return work()
-        except (PcclipError, Changed):
+        except (PcclipError, Changed, NotImplementedError):
             raise
         except Exception as error:  # what fsspec's file systems raise is no closed set
             attempts.failure(error)
