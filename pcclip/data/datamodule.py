@@ -205,11 +205,7 @@ class DifferenceData(LightningDataModule):
         if self._counts is None:
             return
         done, self._counts = self._cache().counts() - self._counts, None
-        rank_zero_info(
-            f"shards at URLs: {done.downloads:,} fetched ({done.bytes / 1e6:,.1f} MB), {done.retries:,} "
-            f"attempts repeated, {done.damaged:,} damaged, {done.evictions:,} evicted; reads waited "
-            f"{done.waited_ms / 1e3:,.1f} s for them ({self.remote.folder}, all processes)"
-        )
+        rank_zero_info(f"shards at URLs: {done} ({self.remote.folder}, all processes)")
 
     def _trainer(self) -> Trainer:
         if self.trainer is None:

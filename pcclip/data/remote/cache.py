@@ -51,6 +51,12 @@ class Counts:
     evictions: int = 0
     waited_ms: int = 0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.downloads:,} fetched ({self.bytes / 1e6:,.1f} MB), {self.retries:,} attempts repeated, "
+            f"{self.damaged:,} damaged, {self.evictions:,} evicted; waited {self.waited_ms / 1e3:,.1f} s"
+        )
+
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 

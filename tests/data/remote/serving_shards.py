@@ -124,8 +124,8 @@ def _handler(folder: Path, behaviour: Behaviour) -> type:
                 behaviour.sent += cut
                 if path.suffix == ".tar":
                     behaviour.whole[path.name] += cut == size
-            if fault == "stall":
-                time.sleep(behaviour.stall_s)
+            if fault:
+                time.sleep(behaviour.stall_s if fault == "stall" else 0.3)  # the client reads what was sent
             if cut < len(data) or fault == "stall":
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
