@@ -102,8 +102,8 @@ def measure(name: str, spec: str, options: RemoteOptions, workers: int, epochs: 
     return Measured(name, seen / took, waiting, done.bytes / 1e6, done.retries, done.evictions)
 
 
-def _serve(folder: Path, behaviour: Behaviour, ready: Any, end: Any) -> None:
-    with served(folder, behaviour) as url:
+def _serve(folder: Path, every: tuple[int, str] | None, ready: Any, end: Any) -> None:
+    with served(folder, Behaviour(every=every)) as url:
         ready.put(url)
         end.wait()
 
@@ -155,7 +155,7 @@ def run(eurosat: Path | None = None, triples: int = 6000, per_shard: int = 500, 
 
         rows.append(measure("folder, first pass", str(folder), cached("none"), workers))
         rows.append(measure("folder", str(folder), cached("none"), workers))
-        with Elsewhere(_serve, folder, Behaviour()) as url:
+        with Elsewhere(_serve, folder, None) as url:
             rows.append(measure("HTTP, cold", url, cached("http"), workers))
             rows.append(measure("HTTP, warm", url, cached("http"), workers))
             small = 2 * _WINDOW * max(sizes) / 1e9
@@ -163,8 +163,7 @@ def run(eurosat: Path | None = None, triples: int = 6000, per_shard: int = 500, 
                 measure("HTTP, cache of two windows, two epochs", url, cached("two", small), workers, 2)
             )
         for every in (2, 5):
-            bad = Behaviour(every=(every, f"drop:{max(sizes) // 2}"))
-            with Elsewhere(_serve, folder, bad) as url:
+            with Elsewhere(_serve, folder, (every, f"drop:{max(sizes) // 2}")) as url:
                 name = f"HTTP, cold, dropped at every {every} requests"
                 rows.append(measure(name, url, cached(f"bad{every}"), workers))
         with Elsewhere(_serve_s3, folder) as address:
