@@ -45,6 +45,7 @@ class ShardIndex:
     def __init__(self, path: Path, stamp: Stamp, arrays: Arrays) -> None:
         self.path = path
         self.stamp = stamp
+        self._file = path
         self._layout = Layout(arrays)
 
     @staticmethod
@@ -125,14 +126,14 @@ class ShardIndex:
         return {name: data[offset - start : offset - start + size] for name, offset, size in members}
 
     def _pread(self, size: int, offset: int) -> bytes:
-        file = _open(Path(str(self.path)), self.stamp)  # held: its descriptor is closed with it
+        file = _open(self._file, self.stamp)  # held: its descriptor is closed with it
         data = read_at(file.descriptor, size, offset)
         if len(data) < size:
             raise _changed(self.path)
         return data
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ShardIndex, (self.path, self.stamp, self.layout.arrays)
+        return ShardIndex, (self._file, self.stamp, self.layout.arrays)
 
 
 def load_arrays(file: Path, path: Shard, stamp: Stamp, sidecar: Path) -> Arrays:

@@ -119,7 +119,7 @@ class Elsewhere:
     """A server in a process of its own."""
 
     def __init__(self, target: Any, *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("fork")  # at once: no packages to import
         self._ready, self._end = context.Queue(), context.Event()
         self._process = context.Process(target=target, args=(*arguments, self._ready, self._end))
 

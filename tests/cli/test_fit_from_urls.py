@@ -58,7 +58,7 @@ def _limit(many, shards):
 
 
 @pytest.mark.slow
-def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(place, many, expected, capfd):
+def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(place, many, expected):
     shards = len(list(many.glob("*.tar")))
     assert shards >= 6
     cache, limit, run = place / "s3-cache", _limit(many, 4), place / "runs/small/from-s3"
@@ -74,12 +74,15 @@ def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(pla
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL, "the fit ended before it was killed"
-        assert main(["resume", str(run)]) == 0
+        done = subprocess.run(
+            command(place, "resume", str(run)), capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
     resumed = losses(run)
     assert STEPS - 1 in resumed
     assert resumed == {step: expected[step] for step in resumed}
     assert 0 < most[0] <= limit
-    said = capfd.readouterr().err
+    said = done.stderr
     assert "shards at URLs:" in said
     config = (run / "config.yaml").read_text()
     assert "hush" not in config + said
