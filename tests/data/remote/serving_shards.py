@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pcclip.data.stream import ResumableLoader
+
+if TYPE_CHECKING:
+    from pcclip.data.stream import ResumableLoader
 
 
 @dataclass
@@ -214,6 +217,6 @@ def watched(cache: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def keys_of(loader: ResumableLoader, epochs: int = 1) -> list[list[str]]:
+def keys_of(loader: "ResumableLoader", epochs: int = 1) -> list[list[str]]:
     """The keys of every batch."""
     return [batch["differences"]["keys"] for _ in range(epochs) for batch in loader]
