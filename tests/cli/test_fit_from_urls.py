@@ -101,13 +101,14 @@ def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, 
         words = command(place, *_words(place, "two-remote", url, *two, *more))
         done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-    shards = {path.name: path.stat().st_size for path in many.glob("*.tar")}
+    wanted = set(behaviour.whole)
+    shards = {path.name: path.stat().st_size for path in many.glob("*.tar") if path.name in wanted}
     fetched = [line for line in done.stderr.splitlines() if "shards at URLs:" in line][-1]
     assert f"{len(shards)} fetched" in fetched, fetched
     listing = behaviour.gets["set.json"] * (many / "set.json").stat().st_size
     assert behaviour.sent - listing == sum(shards.values())  # no byte twice, dropped connections and all
     assert losses(place / "runs/small/two-remote") == pytest.approx(expected, abs=1e-5)
-    assert "the connection ended" in done.stderr or "Payload" in done.stderr
+    assert "1,500 of" in done.stderr
 
 
 def test_secrets_and_a_cache_too_small_stop_a_fit_before_its_first_step(place, many, capsys):

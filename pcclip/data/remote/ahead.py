@@ -60,6 +60,8 @@ class ReadAhead:
         wanted = self._plan(epoch, window)
         if wanted and not self._threads:
             self._start(wanted[0].path.options.downloads)
+        for index in wanted:
+            index.touch()
         self._wanted.clear()
         self._wanted.extend(wanted)
         for _ in wanted:
