@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fitting import STEPS, command, fit_words, losses
+from safetensors.torch import load_file
 
 import pcclip
 from pcclip.cli import main
@@ -107,7 +108,15 @@ def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, 
     assert f"{len(shards)} fetched" in fetched, fetched
     listing = behaviour.gets["set.json"] * (many / "set.json").stat().st_size
     assert behaviour.sent - listing == sum(shards.values())  # no byte twice, dropped connections and all
-    assert losses(place / "runs/small/two-remote") == pytest.approx(expected, abs=1e-5)
+    (
+        ours,
+        theirs,
+    ) = (  # a rank logs the loss of its own rows: the weights say whether both saw the same samples
+        load_file(place / "runs/small" / run / "model/open_clip_model.safetensors")
+        for run in ("two-remote", "from-folder")
+    )
+    assert len(expected) == STEPS
+    assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
     assert "1,500 of" in done.stderr
 
 
