@@ -111,7 +111,7 @@ def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, 
     (
         ours,
         theirs,
-    ) = (  # a rank logs the loss of its own rows: the weights say whether both saw the same samples
+    ) = (  # a rank logs the loss of its own rows: weights tell whether the samples were the same
         load_file(place / "runs/small" / run / "model/open_clip_model.safetensors")
         for run in ("two-remote", "from-folder")
     )
