@@ -32,6 +32,7 @@ from pcclip.data.records import (
     SCHEMA,
     stable_hash,
 )
+from pcclip.data.remote.shard import Shard
 from pcclip.untrusted import load_array, parse_json
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Bank:
 
 def build_bank(
     folder: str | Path,
-    shards: Sequence[Path],
+    shards: Sequence[Shard],
     preprocess: Callable[[Image.Image], Tensor],
     encode: Callable[[Tensor], Tensor],
     fingerprint: str,

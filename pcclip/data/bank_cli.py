@@ -9,6 +9,7 @@ import torch
 
 from pcclip.crew import launched_crew, launched_device
 from pcclip.data.bank import build_bank
+from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.model.towers import load_towers
 
@@ -22,13 +23,14 @@ def bank(
     num_workers: int = 2,
     dtype: Literal["float32", "float16"] = "float32",
     device: str | None = None,
+    remote: RemoteOptions | None = None,
 ) -> None:
     """Embeds all pictures of a set; goes on with a bank that was interrupted.
 
     Started by `torchrun -m pcclip bank ...`, the processes share the work; the bank is that of a single one.
 
     Args:
-        pictures: Folder, glob or brace pattern of picture shards.
+        pictures: Folder, glob, brace pattern or URL of picture shards.
         out: Folder of the bank.
         name: Model, as in `model.name` of an experiment.
         pretrained: Weights, as in `model.pretrained`.
@@ -36,6 +38,7 @@ def bank(
         num_workers: Processes that decode.
         dtype: Of the stored rows; float16 halves the bank.
         device: Where the tower runs; the GPU (its own for each process) if there is one.
+        remote: How shards at URLs are fetched.
     """
     towers = load_towers(name, pretrained)
     place = torch.device(device or launched_device() or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -43,7 +46,7 @@ def bank(
     with launched_crew() as crew:
         made = build_bank(
             Path(out),
-            resolve_shards(pictures),
+            resolve_shards(pictures, remote),
             towers.preprocess,
             lambda pixels: towers.encode_images(pixels.to(place)).float(),
             towers.image_fingerprint(),

@@ -15,6 +15,9 @@ from PIL import Image
 from pcclip.crew import Job
 from pcclip.data.index import ShardIndex
 from pcclip.data.records import IMAGE_EXTENSIONS, ShardError, Triple, decode_picture, image_extension
+from pcclip.data.remote.ahead import ahead_in_order
+from pcclip.data.remote.index import index_all
+from pcclip.data.remote.shard import Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +37,7 @@ class Making:
         start_method: Of the workers.
     """
 
-    shards: Sequence[Path]
+    shards: Sequence[Shard]
     preprocess: Callable[[Image.Image], Tensor]
     encode: Callable[[Tensor], Tensor]
     batch_size: int
@@ -45,7 +48,9 @@ class Making:
     @cached_property
     def indexes(self) -> list[ShardIndex]:
         """Of the shards."""
-        return [ShardIndex.load(path, self.cache_dir) for path in self.shards]
+        indexes = [ShardIndex.load(path, self.cache_dir) for path in self.shards]
+        index_all(indexes)
+        return indexes
 
     @property
     def source(self) -> list[dict[str, Any]]:
@@ -55,6 +60,7 @@ class Making:
     @cached_property
     def pictures(self) -> BankPictures:
         """All of them."""
+        index_all(self.indexes, known_too=True)
         return BankPictures(self.indexes, self.preprocess, self.batch_size)
 
     def job(self, first: int) -> Job[Tensor | str]:
@@ -113,12 +119,15 @@ class BankPictures:
                         self.keys.append(key)
                 seen.update(key for _, key in named)
         self.places = np.array(places, np.int32).reshape(-1, 3)
+        self._ahead = ahead_in_order(indexes, np.bincount(self.places[:, 0], minlength=len(indexes)).tolist())
 
     def __getitem__(self, batch: int) -> Tensor | str:
         import torch
 
         first = batch * self.batch_size
         last = min(first + self.batch_size, len(self.places))
+        if self._ahead is not None:
+            self._ahead.enter(0, first)
         try:
             return torch.stack([self._pixels(row) for row in range(first, last)])
         except ShardError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ from pcclip.data.records import (
     decode_picture,
     stable_hash,
 )
+from pcclip.data.remote.ahead import ReadAhead, room_for
+from pcclip.data.remote.shard import RemoteShard
 from pcclip.data.sets import SET_FILE, ShardSet
 from pcclip.data.stream import At, Cut, Failure, GlobalOrder
 from pcclip.data.tokens import Ragged, TextTokens, TokenTable, gather
@@ -254,10 +257,14 @@ class Stream:
     source: Source
     order: GlobalOrder
     cut: Cut
+    ahead: ReadAhead | None = None
 
     def part(self, epoch: int, batch: int) -> Part:
         """This rank's batch number `batch` of an epoch."""
-        shards, records = self.order.locate(epoch, self.cut.positions(batch))
+        positions = self.cut.positions(batch)
+        if self.ahead is not None:
+            self.ahead.enter(epoch, int(positions[0]))
+        shards, records = self.order.locate(epoch, positions)
         return self.source.collate(list(zip(shards.tolist(), records.tolist(), strict=True)), epoch)
 
 
@@ -271,6 +278,7 @@ def make_stream(
     training: bool = True,
     seed: int = 0,
     shuffle_shards: int = 16,
+    room: int | None = None,
 ) -> Stream:
     """A shuffled stream of full batches for training, or every record once in order for validation.
 
@@ -283,14 +291,16 @@ def make_stream(
         training: Which of both.
         seed: Of the shuffling.
         shuffle_shards: Shards whose records are mixed.
+        room: Bytes of the cache for shards at URLs, where several streams share it (`room_for`).
 
     Raises:
-        PcclipError: There are too few records.
+        PcclipError: There are too few records, or the cache is too small for those mixed at a time.
     """
     order = GlobalOrder(list(source.lengths), seed, training, shuffle_shards)
     cut = Cut(len(order), batch_size, rank, world, whole=not training)
     cut.check(what, len(source.indexes))
-    return Stream(source, order, cut)
+    room = room_for([(what, source.indexes, shuffle_shards if training else 1)]) if room is None else room
+    return Stream(source, order, cut, ReadAhead(source.indexes, order, room, training) if room else None)
 
 
 class TrainingBatches(Dataset[dict[str, Part] | Failure]):
@@ -351,10 +361,7 @@ def check_payload(indexes: Sequence[ShardIndex], payload: Payload | None) -> Non
         PcclipError: It names the set, what it holds and the setting.
     """
     kind = "pictures" if payload is None else "triples"
-    for folder in sorted({index.path.parent for index in indexes}):
-        if not (folder / SET_FILE).is_file():
-            continue
-        held = ShardSet.load(folder)
+    for folder, held in _sets_of(indexes):
         if held.kind != kind:
             raise PcclipError(f"{folder}: is a set of {held.kind}, but {kind} are wanted. Check the setting.")
         if held.payload != payload:
@@ -365,3 +372,12 @@ def check_payload(indexes: Sequence[ShardIndex], payload: Payload | None) -> Non
                 f"{folder}: its triples have the payload {held.payload!r}, but data.payload is {payload!r}. "
                 f"Set data.payload to {held.payload!r} ({other}), or write the triples again."
             )
+
+
+def _sets_of(indexes: Sequence[ShardIndex]) -> list[tuple[object, ShardSet | RemoteShard]]:
+    """Folder or URL of each set that has a `set.json`, and what that says of it."""
+    shards = [index.path for index in indexes]
+    remote = {s.parent: s for s in shards if isinstance(s, RemoteShard) and s.kind is not None}
+    local = sorted({s.parent for s in shards if isinstance(s, Path)})
+    found: list[tuple[object, ShardSet | RemoteShard]] = [*remote.items()]
+    return found + [(f, ShardSet.load(f)) for f in local if (f / SET_FILE).is_file()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from pcclip.crew import Crew
@@ -24,9 +23,15 @@ from pcclip.data.batches import (
     ValidationBatches,
     make_stream,
 )
+from pcclip.data.identity import identity
 from pcclip.data.index import ShardIndex
 from pcclip.data.present import keep_present
 from pcclip.data.records import Payload
+from pcclip.data.remote.ahead import room_for
+from pcclip.data.remote.cache import Counts, ShardCache
+from pcclip.data.remote.index import index_all
+from pcclip.data.remote.options import RemoteOptions
+from pcclip.data.remote.shard import Shard, check_url, is_url
 from pcclip.data.sets import resolve_shards
 from pcclip.data.stream import BatchLoader, ResumableLoader, check_identity
 from pcclip.data.tokens import TextTokens, token_tables, tokenize_shards
@@ -42,7 +47,7 @@ class DifferenceData(LightningDataModule):
     The tokenizer, the preprocessing and the image tower are those of the trainer's module (`module.towers`).
 
     Args:
-        triples: Training triples: a folder, glob, brace pattern, or a list of them.
+        triples: Training triples: a folder, glob, brace pattern, the URL of one, or a list of them.
         validation_triples: Triples of the validation loss.
         payload: What the triples' shards hold: `keys` joins embeddings from the bank; `pixels` sends the
             pictures through the tower, at every step or once, into a bank, if one is named.
@@ -62,6 +67,7 @@ class DifferenceData(LightningDataModule):
         precompute_tokens: Tokenize all triples once, into files beside the shards.
         cache_dir: For the shards' indexes and tokens instead of beside the shards.
         start_method: How workers start; Python's default if null.
+        remote: How shards at URLs are fetched and kept.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class DifferenceData(LightningDataModule):
         precompute_tokens: bool = False,
         cache_dir: str | None = None,
         start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        remote: RemoteOptions | None = None,
     ) -> None:
         super().__init__()
         if triples is None and captions is None:
@@ -107,11 +114,20 @@ class DifferenceData(LightningDataModule):
         self.precompute_tokens = precompute_tokens
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.start_method = start_method
+        self.remote = remote or RemoteOptions()
+        for shards in self._named():
+            for spec in [shards] if isinstance(shards, str) else shards:
+                if is_url(spec):
+                    check_url(spec)  # now: the settings have not been written into the run's folder yet
+        self._counts: Counts | None = None
         self._restored: dict[str, Any] | None = None
         self._identity: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        """Precomputes tokens, in one process per node."""
+        """Makes, in one process per node, what does not exist yet: indexes of shards at URLs, tokens."""
+        for named in self._named():
+            if any(map(is_url, [named] if isinstance(named, str) else named)):
+                self._indexes(named)
         if self.precompute_tokens:
             towers = self._towers()
             texts, fingerprint = TextTokens(towers.tokenizer), towers.tokenizer_fingerprint()
@@ -142,14 +158,20 @@ class DifferenceData(LightningDataModule):
                 "trainer.overfit_batches replaces the order of samples by its own, which this data does not "
                 "have. Use trainer.limit_train_batches with a small set."
             )
-        streams: dict[str, Stream] = {}
+        sources: dict[str, tuple[Source, str, int]] = {}
         if self.triples is not None:
-            source: Source = self._triple_source(self.triples)
-            streams["differences"] = self._stream(source, f"data.triples={self.triples}", self.batch_size)
+            what = f"data.triples={self.triples}"
+            sources["differences"] = self._triple_source(self.triples), what, self.batch_size
         if self.captions is not None:
             source = self._caption_source(self.captions, self.augment)
-            what = f"data.captions={self.captions}"
-            streams["captions"] = self._stream(source, what, self.caption_batch_size)
+            sources["captions"] = source, f"data.captions={self.captions}", self.caption_batch_size
+        room = room_for([(what, source.indexes, self.shuffle_shards) for source, what, _ in sources.values()])
+        streams = {
+            name: self._stream(source, what, size, room=room)
+            for name, (source, what, size) in sources.items()
+        }
+        if room:
+            self._counts = self._cache().counts()
         batches = TrainingBatches(streams)
         self._identity = identity(streams, self.seed, self.shuffle_shards)
         if self._restored is not None and trainer.state.fn == TrainerFn.FITTING:
@@ -188,6 +210,13 @@ class DifferenceData(LightningDataModule):
         """Remembers what `train_dataloader` then compares."""
         self._restored = state_dict
 
+    def teardown(self, stage: str) -> None:
+        """Says what fetching the shards took."""
+        if self._counts is None:
+            return
+        done, self._counts = self._cache().counts() - self._counts, None
+        rank_zero_info(f"shards at URLs: {done} ({self.remote.folder}, all processes)")
+
     def _trainer(self) -> Trainer:
         if self.trainer is None:
             raise RuntimeError("DifferenceData works inside a Trainer; use pcclip.data.batches without one")
@@ -205,7 +234,17 @@ class DifferenceData(LightningDataModule):
         return self._trainer().strategy.root_device.type == "cuda"
 
     def _indexes(self, shards: Shards) -> list[ShardIndex]:
-        return [ShardIndex.load(path, self.cache_dir) for path in resolve_shards(shards)]
+        found = [ShardIndex.load(path, self.cache_dir) for path in resolve_shards(shards, self.remote)]
+        index_all(found)
+        return found
+
+    def _named(self) -> list[Shards]:
+        """Every setting that names shards."""
+        named = self.triples, self.validation_triples, self.pictures, self.captions, self.validation_captions
+        return [shards for shards in named if shards is not None]
+
+    def _cache(self) -> ShardCache:
+        return ShardCache(self.remote.folder, self.remote.limit)
 
     def _texts(self) -> TextTokens:
         towers = self._towers()
@@ -232,7 +271,9 @@ class DifferenceData(LightningDataModule):
             images = self._open_bank(self.bank)
         return CaptionSource(self._indexes(shards), self._texts(), images, self.seed, augment)
 
-    def _stream(self, source: Source, what: str, batch_size: int, training: bool = True) -> Stream:
+    def _stream(
+        self, source: Source, what: str, batch_size: int, training: bool = True, room: int | None = None
+    ) -> Stream:
         trainer = self._trainer()
         return make_stream(
             source,
@@ -243,6 +284,7 @@ class DifferenceData(LightningDataModule):
             training=training,
             seed=self.seed,
             shuffle_shards=self.shuffle_shards,
+            room=room,
         )
 
     def _open_bank(self, folder: str) -> Bank:
@@ -254,7 +296,7 @@ class DifferenceData(LightningDataModule):
             )
         return Bank.open(folder, towers.image_fingerprint())
 
-    def _bank_shards(self, folder: str) -> list[Path]:
+    def _bank_shards(self, folder: str) -> list[Shard]:
         wanted = [] if self.pictures is None else [self.pictures]
         if self.payload == "pixels":
             wanted += [spec for spec in (self.triples, self.validation_triples) if spec is not None]
@@ -262,7 +304,7 @@ class DifferenceData(LightningDataModule):
             raise PcclipError(
                 f"data.bank={folder} does not exist. Name the picture set to build it from in data.pictures."
             )
-        return [path for spec in wanted for path in resolve_shards(spec)]
+        return [path for spec in wanted for path in resolve_shards(spec, self.remote)]
 
     def _build_bank(self, folder: str, crew: Crew) -> None:
         shards = self._bank_shards(folder)
@@ -293,24 +335,3 @@ class DifferenceData(LightningDataModule):
         finally:
             towers.visual.to(home)
             towers.train(was_training)
-
-
-def identity(streams: Mapping[str, Stream], seed: int, shuffle_shards: int) -> dict[str, Any]:
-    """What the order of training samples depends on, the number of ranks apart.
-
-    Returns:
-        `seed`, `shuffle_shards`, `global_batch` (of the stream that defines the epoch), `global_batches` (of
-        all streams), and `fingerprint` of the shards' names, sizes and numbers of records.
-    """
-    digest = hashlib.sha256()
-    for name, stream in streams.items():
-        for index, length in zip(stream.source.indexes, stream.source.lengths, strict=True):
-            digest.update(f"{name} {index.path.name} {index.stamp[0]} {length}\n".encode())
-    sizes = {name: stream.cut.global_batch for name, stream in streams.items()}
-    return {
-        "seed": seed,
-        "shuffle_shards": shuffle_shards,
-        "global_batch": next(iter(sizes.values())),
-        "global_batches": sizes,
-        "fingerprint": digest.hexdigest(),
-    }

@@ -7,18 +7,19 @@ import io
 import os
 import stat
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pcclip.data.files import write_atomically
-from pcclip.data.index_checks import MAX_EXTENSIONS, check_name, is_index
+from pcclip.data.index_checks import is_index
+from pcclip.data.layout import Arrays, Keys, Layout, build_layout
 from pcclip.data.records import ShardError
-from pcclip.data.tarscan import Member, record_names, scan_tar
+from pcclip.data.remote.shard import RemoteShard, Shard
+from pcclip.data.tarscan import scan_tar
 from pcclip.untrusted import load_arrays
 
 CACHE_FOLDER = ".pcclip-cache"
@@ -38,62 +39,65 @@ class ShardIndex:
     Attributes:
         path: The shard.
         stamp: Its size and time of change when it was indexed; a changed shard is refused when read.
-        skipped: Number of members that belong to no record (a name without a dot, `._x` of macOS).
     """
 
-    def __init__(self, path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    path: Shard
+
+    def __init__(self, path: Path, stamp: Stamp, arrays: Arrays) -> None:
         self.path = path
         self.stamp = stamp
-        self.skipped = int(arrays["skipped"])
-        self._arrays = arrays
-        self._names = tuple(arrays["extensions"].tobytes().decode("utf-8", "surrogateescape").split("\0"))
-        self._key_ends = arrays["key_ends"]
-        self._key_bytes = arrays["key_bytes"].tobytes()
-        self._firsts = arrays["firsts"]
-        self._offsets = arrays["offsets"]
-        self._sizes = arrays["sizes"]
-        self._kinds = arrays["kinds"]
+        self._file = path
+        self._layout = Layout(arrays)
 
-    @classmethod
-    def load(cls, path: Path, cache_dir: Path | None = None) -> ShardIndex:
+    @staticmethod
+    def load(path: Shard, cache_dir: Path | None = None) -> ShardIndex:
         """Indexes a shard, or takes the index from the cache.
+
+        A shard at a URL whose set lists how many records it holds is not touched before one is read.
 
         Args:
             path: The tar.
-            cache_dir: Where indexes are kept; default is `.pcclip-cache` beside the shard. A folder that
-                cannot be written to costs only the time of another scan.
+            cache_dir: Where indexes are kept; default is `.pcclip-cache` beside the shard, and for shards at
+                URLs the folder of fetched ones. A folder that cannot be written to costs only the time of
+                another scan.
 
         Raises:
             ShardError: The tar is cut or damaged, or two of its records have the same key.
         """
-        path = Path(path)
+        if isinstance(path, RemoteShard):
+            from pcclip.data.remote.index import RemoteIndex
+
+            return RemoteIndex(path, cache_dir)
         stamp = _stamp(path)
-        cached = sidecar_path(path, cache_dir, "index.npz")
-        arrays = read_sidecar(cached, stamp)
-        if arrays is None or not is_index(arrays, stamp[0]):
-            arrays = _build(path, scan_tar(path))
-            write_sidecar(cached, stamp, arrays)
-        return cls(path, stamp, arrays)
+        return ShardIndex(
+            path, stamp, layout_arrays(path, path, stamp, sidecar_path(path, cache_dir, "index.npz"))
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """Keys and places."""
+        return self._layout
+
+    @property
+    def skipped(self) -> int:
+        """Number of members that belong to no record (a name without a dot, `._x` of macOS)."""
+        return self.layout.skipped
 
     def __len__(self) -> int:
-        return len(self._key_ends) - 1
+        return len(self.layout)
 
     @property
     def keys(self) -> Sequence[str]:
         """All keys in the order of the file; a view that decodes them one by one."""
-        return _Keys(self)
+        return Keys(self.layout)
 
     def key(self, record: int) -> str:
         """Key of a record."""
-        return self._key_bytes[self._key_ends[record] : self._key_ends[record + 1]].decode(
-            "utf-8", "surrogateescape"
-        )
+        return self.layout.key(record)
 
     def extensions(self, record: int) -> tuple[str, ...]:
         """Extensions of a record's members, in the order of the file."""
-        return tuple(
-            self._names[kind] for kind in self._kinds[self._firsts[record] : self._firsts[record + 1]]
-        )
+        return self.layout.extensions(record)
 
     def read(self, record: int, extension: str) -> bytes:
         """The bytes of one member of a record.
@@ -101,9 +105,9 @@ class ShardIndex:
         Raises:
             ShardError: The record has no such member, or the shard changed.
         """
-        for member in range(self._firsts[record], self._firsts[record + 1]):
-            if self._names[self._kinds[member]] == extension:
-                return self._pread(int(self._sizes[member]), int(self._offsets[member]))
+        if (place := self.layout.member(record, extension)) is not None:
+            offset, size = place
+            return self._pread(size, offset)
         raise ShardError.at(
             self.path,
             self.key(record),
@@ -117,122 +121,65 @@ class ShardIndex:
         Raises:
             ShardError: The shard changed since it was indexed.
         """
-        first, last = int(self._firsts[record]), int(self._firsts[record + 1])
-        offsets = self._offsets[first:last].tolist()
-        sizes = self._sizes[first:last].tolist()
-        start = offsets[0]
-        data = self._pread(offsets[-1] + sizes[-1] - start, start)
-        names = [self._names[kind] for kind in self._kinds[first:last].tolist()]
-        return {
-            name: data[offset - start : offset - start + size]
-            for name, offset, size in zip(names, offsets, sizes, strict=True)
-        }
+        members = self.layout.members(record)
+        start, (_, last, size) = members[0][1], members[-1]
+        data = self._pread(last + size - start, start)
+        return {name: data[offset - start : offset - start + size] for name, offset, size in members}
 
     def _pread(self, size: int, offset: int) -> bytes:
-        file = _open(self.path, self.stamp)
-        parts: list[bytes] = []
-        while size > 0:
-            part = os.pread(file.descriptor, size, offset)
-            if not part:
-                raise _changed(self.path)
-            if len(part) == size and not parts:
-                return part
-            parts.append(part)
-            size -= len(part)
-            offset += len(part)
-        return b"".join(parts)
+        file = _open(self._file, self.stamp)  # held: its descriptor is closed with it
+        data = read_at(file.descriptor, size, offset)
+        if len(data) < size:
+            raise _changed(self.path)
+        return data
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ShardIndex, (self.path, self.stamp, self._arrays)
+        return ShardIndex, (self._file, self.stamp, self.layout.arrays)
 
 
-class _Keys(Sequence[str]):
-    def __init__(self, index: ShardIndex) -> None:
-        self._index = index
+def layout_arrays(file: Path, path: Shard, stamp: Stamp, sidecar: Path) -> Arrays:
+    """The arrays of a shard's layout, from the sidecar, or from the shard, and then kept there.
 
-    def __len__(self) -> int:
-        return len(self._index)
+    Args:
+        file: The tar.
+        path: Its name in errors.
+        stamp: Of the shard now.
+        sidecar: Where they are kept.
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self._index.key(record) for record in range(*at.indices(len(self)))]
-        if not -len(self) <= at < len(self):
-            raise IndexError(at)
-        return self._index.key(at % len(self))
+    Raises:
+        ShardError: As for `ShardIndex.load`.
+    """
+    arrays = read_sidecar(sidecar, stamp)
+    if arrays is None or not is_index(arrays, stamp[0]):
+        arrays = build_layout(path, scan_tar(file, path))
+        write_sidecar(sidecar, stamp, arrays)
+    return arrays
 
 
-def sidecar_path(shard: Path, cache_dir: Path | None, suffix: str) -> Path:
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """`size` bytes from `offset` on; fewer where the file ends."""
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+        data += more
+    return data
+
+
+def sidecar_path(shard: Shard, cache_dir: Path | None, suffix: str) -> Path:
     """Where a file that is derived from a shard is cached.
 
     Args:
         shard: The tar.
         cache_dir: None for `.pcclip-cache` beside the shard, which may then move with its set; in a folder of
-            the caller's own the name tells shards of different folders apart.
+            the caller's own the name tells shards of different folders apart. What is derived from a shard
+            at a URL lies in the folder of fetched ones by default.
         suffix: Of the file, without a leading dot.
     """
+    if isinstance(shard, RemoteShard):
+        return (cache_dir or shard.options.folder) / f"{shard.id}.{suffix}"
     if cache_dir is None:
         return shard.parent / CACHE_FOLDER / f"{shard.name}.{suffix}"
     origin = hashlib.sha256(os.fsencode(shard.resolve().parent)).hexdigest()[:16]
     return cache_dir / f"{shard.name}.{origin}.{suffix}"
-
-
-def _build(path: Path, members: list[Member]) -> dict[str, npt.NDArray[Any]]:
-    numbers: dict[str, int] = {}
-    keys: list[bytes] = []
-    firsts: list[int] = []
-    offsets: list[int] = []
-    sizes: list[int] = []
-    kinds: list[int] = []
-    skipped = 0
-    current: str | None = None
-    present: set[str] = set()
-    for (_, offset, size), split in zip(members, record_names(name for name, _, _ in members), strict=True):
-        if split is None:
-            skipped += 1
-            continue
-        key, extension = split
-        if key != current:
-            check_name(path, key)
-            current, present = key, set()
-            keys.append(key.encode("utf-8", "surrogateescape"))
-            firsts.append(len(offsets))
-        if extension in present:
-            raise ShardError.at(path, key, f"has two files .{extension}", "Give every record its own key.")
-        present.add(extension)
-        if extension not in numbers:
-            check_name(path, f"{key}.{extension}")
-            if len(numbers) >= MAX_EXTENSIONS:
-                raise ShardError.at(
-                    path,
-                    key,
-                    f"its .{extension} is one of more than {MAX_EXTENSIONS:,} kinds of file in the shard",
-                    "A key ends at the first dot of its last part; write others in place of the dots.",
-                )
-        offsets.append(offset)
-        sizes.append(size)
-        kinds.append(numbers.setdefault(extension, len(numbers)))
-    if len(set(keys)) < len(keys):
-        twice = next(key for key, count in Counter(keys).items() if count > 1)
-        raise ShardError.at(
-            path,
-            twice.decode("utf-8", "replace"),
-            "comes again after other records; the files of a record must follow one another",
-            "Write the tar with 'tar --sort=name', or give every record its own key.",
-        )
-    return {
-        "skipped": np.array(skipped),
-        "extensions": np.frombuffer("\0".join(numbers).encode("utf-8", "surrogateescape"), np.uint8),
-        "key_bytes": np.frombuffer(b"".join(keys), np.uint8),
-        "key_ends": np.cumsum([0] + [len(key) for key in keys], dtype=np.uint32),
-        "firsts": np.array([*firsts, len(offsets)], np.uint32),
-        "offsets": np.array(offsets, np.int64),
-        "sizes": np.array(sizes, np.int64),
-        "kinds": np.array(kinds, np.uint16),
-    }
 
 
 def _stamp(path: Path) -> Stamp:
@@ -246,7 +193,7 @@ def _stamp(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def read_sidecar(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
+def read_sidecar(path: Path, stamp: Stamp) -> Arrays | None:
     """The arrays that `write_sidecar` kept for a shard as it is now; None where there are none."""
     try:
         arrays = load_arrays(path)
@@ -256,7 +203,7 @@ def read_sidecar(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None
     return arrays if valid is not None and valid.ravel().tolist() == [_VERSION, *stamp] else None
 
 
-def write_sidecar(path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def write_sidecar(path: Path, stamp: Stamp, arrays: Arrays) -> None:
     """Keeps arrays that were derived from a shard; in a folder that cannot be written to, it does not."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **(arrays | {"valid": np.array([_VERSION, *stamp], np.int64)}))
@@ -305,5 +252,5 @@ def _open(path: Path, stamp: Stamp) -> _File:
         return file
 
 
-def _changed(path: Path) -> ShardError:
+def _changed(path: Shard) -> ShardError:
     return ShardError(f"{path}: changed after it was indexed. Start again, and do not write to a set in use.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def is_index(arrays: dict[str, npt.NDArray[Any]], size: int) -> bool:
         return False
 
 
-def check_name(path: Path, name: str) -> None:
+def check_name(path: object, name: str) -> None:
     """Checks a record's name: a relative path that leads into no other folder and can be shown.
 
     Nothing is unpacked here, but a set may be handed on to someone who does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from pcclip.data.inspection.tally import Tally
 from pcclip.data.inspection.view import show
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import Kind, Payload, ShardError, image_extension, stable_hash
+from pcclip.data.remote.listing import remote_set
+from pcclip.data.remote.options import RemoteOptions
+from pcclip.data.remote.shard import RemoteShard, Shard, is_url
 from pcclip.data.sets import SET_FILE, ShardSet, resolve_shards
 from pcclip.errors import PcclipError
 
@@ -30,20 +34,22 @@ def inspect(
     pictures: str | None = None,
     decode: bool = True,
     as_json: bool = False,
+    remote: RemoteOptions | None = None,
 ) -> None:
     """Validate every record of a set, and print what is in it.
 
     Args:
-        shards: A set's folder, a tar, a glob or a brace pattern.
+        shards: A set's folder, a tar, a glob, a brace pattern, or the URL of one.
         samples: Number of records to print.
         pictures: For triples: the picture set whose keys they name; missing pictures are faults.
         decode: Whether to decode every picture (slow, finds damaged ones).
         as_json: Whether to print the report as json.
+        remote: How shards at URLs are fetched.
 
     Raises:
         PcclipError: Something is wrong; the faults have been printed.
     """
-    report = inspect_shards(shards, samples, pictures, decode, progress=True)
+    report = inspect_shards(shards, samples, pictures, decode, True, remote)
     if as_json:
         print(report.to_json())
     else:
@@ -58,6 +64,7 @@ def inspect_shards(
     pictures: str | Sequence[str] | None = None,
     decode: bool = True,
     progress: bool = False,
+    remote: RemoteOptions | None = None,
 ) -> InspectReport:
     """Validates and counts; faults are collected in the report, not raised.
 
@@ -67,19 +74,22 @@ def inspect_shards(
         pictures: For triples: the picture set whose keys they name.
         decode: Whether to decode every picture.
         progress: Whether to show progress on standard error.
+        remote: How shards at URLs are fetched.
 
     Raises:
         PcclipError: The shards, or those of `pictures`, cannot be found at all.
     """
-    paths = resolve_shards(shards)
-    known = _key_hashes(resolve_shards(pictures)) if pictures is not None else None
+    paths = resolve_shards(shards, remote)
+    known = _key_hashes(resolve_shards(pictures, remote)) if pictures is not None else None
     report = InspectReport(str(shards), "pictures", shards=len(paths))
-    _compare_with_set_file(report, shards)
+    _compare_with_set_file(report, shards, remote or RemoteOptions())
     indexes = []
     for path in paths:
-        report.bytes += path.stat().st_size
+        report.bytes += path.bytes if isinstance(path, RemoteShard) else path.stat().st_size
         try:
-            indexes.append(ShardIndex.load(path))
+            index = ShardIndex.load(path)
+            _ = index.layout  # a shard at a URL is fetched, and compared with its sum in `set.json`
+            indexes.append(index)
         except ShardError as error:
             report.fault(str(error))
     report.records = sum(len(index) for index in indexes)
@@ -108,18 +118,25 @@ def _sniff(indexes: Iterable[ShardIndex]) -> tuple[Kind, Payload | None]:
     return "pictures", None
 
 
-def _key_hashes(paths: Sequence[Path]) -> npt.NDArray[np.uint64]:
+def _key_hashes(paths: Sequence[Shard]) -> npt.NDArray[np.uint64]:
     indexes = [ShardIndex.load(path) for path in paths]
     return np.unique(np.fromiter((stable_hash(key) for index in indexes for key in index.keys), np.uint64))
 
 
-def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str]) -> None:
-    """Checks the shards' bytes against the sums in `set.json`, and notes what its card says."""
-    for folder in map(Path, [shards] if isinstance(shards, str) else shards):
-        if not folder.is_dir():
+def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str], remote: RemoteOptions) -> None:
+    """Checks the shards' bytes against the sums in `set.json`, and notes what its card says.
+
+    Those of shards at URLs are compared when these are fetched.
+    """
+    for spec in [shards] if isinstance(shards, str) else shards:
+        folder = Path(spec)
+        at_url = is_url(spec) and not spec.endswith(".tar") and not glob.has_magic(spec) and "{" not in spec
+        if not at_url and not folder.is_dir():
             continue
-        listed = ShardSet.load(folder)
+        listed = remote_set(spec, remote) if at_url else ShardSet.load(folder)
         report.origin = {name: listed.card[name] for name in _ORIGIN if listed.card.get(name)}
+        if at_url:
+            continue
         for entry in listed.shards:
             with (folder / entry.name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:

@@ -16,10 +16,13 @@ from typing import Any
 from braceexpand import braceexpand
 
 from pcclip.data.records import SCHEMA, Kind, Payload
+from pcclip.data.remote.options import RemoteOptions
+from pcclip.data.remote.shard import Shard, is_url
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
 
 SET_FILE = "set.json"
+_LOCAL = "file://"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,22 @@ class ShardSet:
         """
         file = folder / SET_FILE
         try:
-            raw = parse_json(file.read_bytes())
+            return cls.parse(file.read_bytes(), file)
+        except FileNotFoundError as error:
+            raise PcclipError(
+                f"{folder}: unfinished or foreign set: it has no {SET_FILE}. Finish writing it, or pass "
+                f"'{folder}/*.tar' to read its shards anyway."
+            ) from error
+
+    @classmethod
+    def parse(cls, data: bytes, file: object) -> ShardSet:
+        """Reads the bytes of a `set.json`.
+
+        Raises:
+            PcclipError: It is broken or of another schema; names `file`.
+        """
+        try:
+            raw = parse_json(data)
             if raw["schema"] != SCHEMA:
                 raise PcclipError(
                     f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set "
@@ -67,11 +85,6 @@ class ShardSet:
                 )
             shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
             return cls(raw["kind"], raw["payload"], raw["records"], shards, raw["card"])
-        except FileNotFoundError as error:
-            raise PcclipError(
-                f"{folder}: unfinished or foreign set: it has no {SET_FILE}. Finish writing it, or pass "
-                f"'{folder}/*.tar' to read its shards anyway."
-            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise PcclipError(f"{file}: cannot be read ({error!r}). Write the set again.") from error
 
@@ -80,12 +93,15 @@ class ShardSet:
         return (json.dumps({"schema": SCHEMA} | asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def resolve_shards(spec: str | Path | Sequence[str | Path]) -> list[Path]:
+def resolve_shards(
+    spec: str | Path | Sequence[str | Path], remote: RemoteOptions | None = None
+) -> list[Shard]:
     """Finds the shards that a setting names.
 
     Args:
         spec: A folder with a `set.json`; a tar file; a glob such as `DIR/*.tar`; a brace pattern such as
-            `DIR/{00000..00099}.tar`; or a list of these.
+            `DIR/{00000..00099}.tar`; the URL of any of these; or a list of these.
+        remote: How shards at URLs are fetched.
 
     Returns:
         The shards in order (a glob's are sorted by name), each once.
@@ -93,10 +109,15 @@ def resolve_shards(spec: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         PcclipError: Nothing matches, a set is unfinished, or a listed shard is missing or of another size.
     """
+    found: list[Shard]
     if not isinstance(spec, str | Path):
-        found = [path for part in spec for path in resolve_shards(part)]
-    elif Path(spec).is_dir():
-        found = _set_shards(Path(spec))
+        found = [path for part in spec for path in resolve_shards(part, remote)]
+    elif is_url(spec) and not str(spec).startswith(_LOCAL):
+        from pcclip.data.remote.listing import list_shards
+
+        found = [*list_shards(str(spec), remote or RemoteOptions())]
+    elif Path(spec := str(spec).removeprefix(_LOCAL)).is_dir():
+        found = [*_set_shards(Path(spec))]
     else:
         found = [path for part in braceexpand(str(spec)) for path in _matches(part)]
     if not found:

@@ -76,6 +76,23 @@ class GlobalOrder:
         shards = self._shards[slots]
         return shards, positions - (self._ends[slots] - self._sizes[shards])
 
+    @property
+    def windows(self) -> int:
+        """Windows per epoch; without shuffling, groups of as many shards in a row."""
+        return -(-len(self._sizes) // self._width)
+
+    def window(self, epoch: int, position: int) -> int:
+        """In which window of an epoch a position lies."""
+        self._enter(epoch)
+        return int(np.searchsorted(self._ends, position, side="right")) // self._width
+
+    def window_shards(self, epoch: int, window: int) -> list[int]:
+        """The numbers of a window's shards, in any epoch, whatever is being read."""
+        shards = np.arange(len(self._sizes))
+        if self._shuffle:
+            shards = _permutation(len(self._sizes), f"shards {self._seed} {epoch}")
+        return shards[window * self._width : (window + 1) * self._width].tolist()
+
     def _enter(self, epoch: int) -> None:
         if self._shuffle and epoch != self._epoch:
             self._shards = _permutation(len(self._sizes), f"shards {self._seed} {epoch}")

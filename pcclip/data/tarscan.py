@@ -26,17 +26,22 @@ class _NotPlain(Exception):
     """A header that this scanner leaves to tarfile: long names, PAX, sizes over 8 GiB, damage."""
 
 
-def scan_tar(path: Path) -> list[Member]:
+def scan_tar(file_path: Path, path: object = None) -> list[Member]:
     """Lists the regular members of a tar in the order of the file.
 
     Plain ustar headers are read here (several times faster than `tarfile`); where anything else turns up, the
     whole file goes through `tarfile`.
 
+    Args:
+        file_path: The tar.
+        path: Its name in errors, where that is another.
+
     Raises:
         ShardError: The file is no tar, is compressed or cut, or has anything but files and folders, or data
             after its end.
     """
-    with path.open("rb") as file:
+    path = path or file_path
+    with file_path.open("rb") as file:
         size = file.seek(0, 2)
         if size == 0:
             raise _cut(path, [], "it is empty")
@@ -87,7 +92,7 @@ def _scan_plain(data: mmap.mmap, size: int, members: list[Member]) -> int:
     return position
 
 
-def _scan_any(path: Path, file: BinaryIO, size: int, members: list[Member]) -> int:
+def _scan_any(path: object, file: BinaryIO, size: int, members: list[Member]) -> int:
     file.seek(0)
     end = 0
     try:
@@ -152,7 +157,7 @@ def _kind(member: tarfile.TarInfo) -> str:
     return "a device or a pipe" if member.isdev() else f"of the unknown type {member.type!r}"
 
 
-def _check_end(path: Path, data: mmap.mmap, end: int, size: int, members: list[Member]) -> None:
+def _check_end(path: object, data: mmap.mmap, end: int, size: int, members: list[Member]) -> None:
     if members and members[-1][1] + members[-1][2] > size:
         late = members[-1][0][:200]
         raise _cut(path, members[:-1], f"the payload of {late!r} goes past the end of the file")
@@ -169,7 +174,7 @@ def _check_end(path: Path, data: mmap.mmap, end: int, size: int, members: list[M
         )
 
 
-def _cut(path: Path, members: list[Member], why: str) -> ShardError:
+def _cut(path: object, members: list[Member], why: str) -> ShardError:
     key = next((split[0] for split in record_names(m[0] for m in reversed(members)) if split), None)
     last = f"its last good key is {key!r}" if key is not None else "no record in it is good"
     return ShardError(

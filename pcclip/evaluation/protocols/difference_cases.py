@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +145,7 @@ def triple_cases(data: EvaluationSet, folder: str, count: int, seed: int) -> Tri
     triples: list[Triple] = []
     read = 0
     for path in resolve_shards(folder):
-        shard = ShardIndex.load(Path(path))
+        shard = ShardIndex.load(path)
         for record, key in enumerate(shard.keys):
             triple = Triple.parse(key, shard.read(record, "json"), shard.path)
             read += 1

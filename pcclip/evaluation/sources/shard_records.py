@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from pcclip.data.index import ShardIndex
 from pcclip.data.records import ShardError, image_extension
@@ -26,14 +27,14 @@ class Records:
 
     def __init__(self, shards: Sequence[ShardIndex]) -> None:
         self._shards = shards
-        self.place = shards[0].path.parent
+        self.place = Path(str(shards[0].path)).parent  # these sets are read from folders
         self._places = [(shard, record) for shard in shards for record in range(len(shard))]
         self.keys = [shard.key(record) for shard, record in self._places]
         if len(set(self.keys)) < len(self.keys):  # numbered anew in each shard
             self.keys = [f"{shard.path.stem}/{shard.key(record)}" for shard, record in self._places]
         if len(set(self.keys)) < len(self.keys):  # or in each split
             self.keys = [
-                f"{shard.path.parent.name}/{shard.path.stem}/{shard.key(record)}"
+                f"{Path(str(shard.path)).parent.name}/{shard.path.stem}/{shard.key(record)}"
                 for shard, record in self._places
             ]
 
@@ -49,7 +50,7 @@ class Records:
             shard, record = self._places[keep[index]]
             return shard.read(record, extensions[index] or "")
 
-        stamp = "\n".join(f"{shard.path.resolve()} {shard.stamp}" for shard in self._shards)
+        stamp = "\n".join(f"{Path(str(shard.path)).resolve()} {shard.stamp}" for shard in self._shards)
         return PackedPictures(tuple(self.keys[n] for n in keep), self.place, get, stamp)
 
     def labels(self, keep: Sequence[int]) -> list[int]:

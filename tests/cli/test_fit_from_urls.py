@@ -1,0 +1,167 @@
+"""`pcclip fit` from object storage and HTTP: the same losses as from a folder."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from fitting import STEPS, command, fit_words, losses
+from safetensors.torch import load_file
+
+import pcclip
+from pcclip.cli import main
+from pcclip.data.records import Triple
+from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
+from tests.data.remote.serving_shards import Behaviour, s3_server, served, upload, watched
+
+PLAIN = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.lr_scheduler=null"]
+QUICK = [
+    "--data.shuffle_shards=2",
+    "--data.batch_size=8",
+    "--trainer.callbacks=[]",
+    "--trainer.val_check_interval=null",
+]
+
+
+@pytest.fixture(scope="module")
+def many(place) -> Path:
+    """The training triples, in shards of ten."""
+    folder = place / "many"
+    with ShardSetWriter(folder, "triples", records_per_shard=10) as writer:
+        for path in resolve_shards(place / "data/triples/train"):
+            index = ShardIndex.load(path)
+            for record in range(min(len(index), 80)):
+                members = index.read_record(record)
+                pictures = [members[name] for name in sorted(members) if name[0] in "12"]
+                extension = next(name.split(".")[1] for name in members if name[0] == "1")
+                triple = Triple.parse(index.key(record), members["json"], path)
+                writer.write_triple(triple, *pictures, extension=extension)
+    return folder
+
+
+def _words(place, version, triples, *more):
+    validation = f"--data.validation_triples={triples}"
+    return fit_words(place, version, f"--data.triples={triples}", validation, *QUICK, *PLAIN, *more)
+
+
+@pytest.fixture(scope="module")
+def expected(place, many) -> dict[int, float]:
+    assert main(_words(place, "from-folder", many)) == 0
+    return losses(place / "runs/small/from-folder")
+
+
+def _limit(many, shards):
+    return sum(sorted(p.stat().st_size for p in many.glob("*.tar"))[-shards:]) + 1
+
+
+@pytest.mark.slow
+def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(place, many, expected):
+    shards = len(list(many.glob("*.tar")))
+    assert shards >= 6
+    cache, limit, run = place / "s3-cache", _limit(many, 4), place / "runs/small/from-s3"
+    with s3_server("bucket") as (_, client), watched(cache) as most:
+        url = upload(client, many, "bucket", "train")
+        more = [f"--data.remote.cache_dir={cache}", f"--data.remote.cache_gb={limit / 1e9}"]
+        process = subprocess.Popen(
+            command(place, *_words(place, "from-s3", url, *more)), cwd=Path.cwd(), start_new_session=True
+        )
+        checkpoint = run / "checkpoints/last.ckpt"
+        deadline = time.monotonic() + 200
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL, "the fit ended before it was killed"
+        done = subprocess.run(
+            command(place, "resume", str(run)), capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    resumed = losses(run)
+    assert STEPS - 1 in resumed
+    assert resumed == {step: expected[step] for step in resumed}
+    assert 0 < most[0] <= limit
+    said = done.stderr
+    assert "shards at URLs:" in said
+    config = (run / "config.yaml").read_text()
+    assert "hush" not in config + said
+    assert url in config
+    counted = [line for line in said.splitlines() if line.startswith("shards at URLs:")][-1]
+    evicted = int(counted.split(" evicted")[0].rsplit(" ", 1)[1].replace(",", ""))
+    assert evicted > 0, counted
+
+
+@pytest.mark.slow
+def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, many, expected):
+    behaviour = Behaviour(delay_s=0.02, every=(4, "drop:1500"))
+    with served(many, behaviour) as url:
+        two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4"]
+        more = [f"--data.remote.cache_dir={place / 'shared-cache'}", "--data.remote.max_wait_s=0.2"]
+        words = command(place, *_words(place, "two-remote", url, *two, *more))
+        done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    wanted = set(behaviour.whole)
+    shards = {path.name: path.stat().st_size for path in many.glob("*.tar") if path.name in wanted}
+    fetched = [line for line in done.stderr.splitlines() if "shards at URLs:" in line][-1]
+    assert f"{len(shards)} fetched" in fetched, fetched
+    listing = behaviour.gets["set.json"] * (many / "set.json").stat().st_size
+    assert behaviour.sent - listing == sum(shards.values())  # no byte twice, dropped connections and all
+    (
+        ours,
+        theirs,
+    ) = (  # a rank logs the loss of its own rows: weights tell whether the samples were the same
+        load_file(place / "runs/small" / run / "model/open_clip_model.safetensors")
+        for run in ("two-remote", "from-folder")
+    )
+    assert len(expected) == STEPS
+    assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
+    assert "1,500 of" in done.stderr
+
+
+def test_secrets_and_a_cache_too_small_stop_a_fit_before_its_first_step(place, many, capsys):
+    assert main(_words(place, "secret", "https://me:hush@host/set")) == 1
+    assert "hush" not in capsys.readouterr().err
+    assert not list((place / "runs/small").glob("secret/config.yaml"))
+    with served(many) as url:
+        small = [f"--data.remote.cache_gb={_limit(many, 1) / 1e9}", f"--data.remote.cache_dir={place / 'c'}"]
+        assert main(_words(place, "too-small", url, *small)) == 1
+    error = capsys.readouterr().err
+    assert "Raise data.remote.cache_gb" in error
+    assert json.loads((many / "set.json").read_text())["records"] >= 60
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(place, many, monkeypatch, capsys):
+    """Those of the documentation, with a bucket, a model and a configuration of this machine."""
+    monkeypatch.setenv("PCCLIP_REMOTE_CACHE", str(place / "page-cache"))
+    page = (Path(pcclip.__file__).parent / "docs/object_storage.md").read_text()
+    lines = [line for line in page.split("```bash\n")[1].split("```")[0].splitlines() if line]
+    assert len(lines) == 4
+    number = len(list(many.glob("*.tar"))) - 1
+    with s3_server("bucket") as (_, client), served(many) as url:
+        upload(client, many, "bucket", "triples/train")
+        upload(client, place / "data/pictures/train", "bucket", "pictures/train")
+        for line in lines:
+            for theirs, ours in (
+                ("BUCKET", "bucket"),
+                ("https://HOST/set/{00000..00099}", f"{url}/{{000000..{number:06d}}}"),
+                ("--name ViT-B-32 --pretrained openai", f"--name local-dir:{place / 'base'}"),
+                ("data/bank", str(place / "page-bank")),
+                ("experiments/shapes/differences.yaml", str(place / "fit.yaml")),
+            ):
+                line = line.replace(theirs, ours)
+            words = shlex.split(line)
+            assert words[0] == "pcclip"
+            if words[1] == "fit":
+                words += [
+                    *QUICK,
+                    *PLAIN,
+                    f"--runs={place / 'runs'}",
+                    "--version=page",
+                    "--trainer.max_steps=2",
+                ]
+            assert main(words[1:]) == 0, line
+    assert "pictures x" in capsys.readouterr().out
+    assert (place / "runs/small/page/config.yaml").is_file()
