@@ -11,9 +11,10 @@ from jsonargparse import auto_cli
 
 from pcclip.model.towers import load_towers
 from tests.benchmarks.bank import bench_bank
+from tests.benchmarks.contest import Compiled, bench_steps
 from tests.benchmarks.loader import bench_loader
 from tests.benchmarks.report import Report
-from tests.benchmarks.steps import Compiled, bench_steps, seconds
+from tests.benchmarks.steps import timed
 from tests.benchmarks.whole import bench_evaluation, bench_fit
 
 Part = Literal["steps", "pictures", "loader", "bank", "fit", "evaluation"]
@@ -29,7 +30,7 @@ def bench_pictures(report: Report, model: str, batch: int, repeats: int) -> None
             towers.encode_images(pixels)
 
     ours, theirs = (
-        seconds(lambda bf16=bf16: encode(bf16), repeats, limit_s=5).per(batch)  # type: ignore[misc]
+        timed(lambda bf16=bf16: encode(bf16), repeats, limit_s=5).per(batch)  # type: ignore[misc]
         for bf16 in (True, False)
     )
     report.add(f"image tower, {model}, batch {batch}", "pictures/s", ours=ours, open_clip=theirs)

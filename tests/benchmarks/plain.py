@@ -1,4 +1,4 @@
-"""What scripts with open_clip and nothing of ours do: `python -m tests.benchmarks.plain step|evaluate ...`."""
+"""Scripts with open_clip and nothing of ours: `python -m tests.benchmarks.plain step|evaluate ...`."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from tests.benchmarks.bank import bench_bank
+from tests.benchmarks.contest import bench_steps
 from tests.benchmarks.loader import bench_loader
 from tests.benchmarks.report import Report
-from tests.benchmarks.steps import bench_steps
 from tests.benchmarks.whole import bench_evaluation, bench_fit
 
 Part = Literal["steps", "loader", "bank", "fit", "evaluation"]
