@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.metadata import PackageNotFoundError
+from typing import Any
 
 _NOT_NEEDED = ("matplotlib", "scipy")
 
@@ -17,8 +19,7 @@ def import_torchmetrics() -> None:
     """
     if "torchmetrics" in sys.modules:
         return
-    from lightning_utilities.core import imports as look_ups
-
+    look_ups: Any = importlib.import_module("lightning_utilities.core.imports")
     available, version = look_ups.package_available, look_ups._version
 
     def without(package: str) -> bool:
@@ -31,7 +32,7 @@ def import_torchmetrics() -> None:
 
     look_ups.package_available, look_ups._version = without, version_without
     try:
-        import torchmetrics.utilities.imports as found
+        found = importlib.import_module("torchmetrics.utilities.imports")
     finally:
         look_ups.package_available, look_ups._version = available, version
     for answer in vars(found).values():  # metrics that compute with scipy look again when they are called
