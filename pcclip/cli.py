@@ -13,6 +13,9 @@ TRAINER_VERBS = ("fit", "validate", "test")
 
 
 def _trainer(arguments: list[str]) -> None:
+    from pcclip.lean_imports import import_torchmetrics
+
+    import_torchmetrics()
     from pcclip.trainer_cli import run  # imports torch and Lightning
 
     run(arguments)

@@ -6,14 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from pcclip.errors import PcclipError
 from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Doubles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TWO_SIDED = 1.96  # standard errors on either side of a 95 % interval
 _MEANS = ("-mean/two_alternative", "-mean-unseen/two_alternative")
@@ -121,6 +123,9 @@ def plot_curve(points: Sequence[CurvePoint], chosen: float, path: Path) -> Figur
     Raises:
         PcclipError: The base model is missing.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # at the end of a fit, not at its start
+    from matplotlib.figure import Figure
+
     base = _base(points)
     ordered = sorted(points, key=lambda point: point.alpha)
     blank = math.isnan(base.zero_shot)

@@ -6,8 +6,8 @@ Each measurement is a process of its own, so that peak memory is its own.
 from __future__ import annotations
 
 import json
+import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,16 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-BATCH, WORKERS = 32, 2
+BATCH = 32
 
 
-def ours(shards: Path, model_name: str, count: int) -> None:
+def ours(shards: Path, model_name: str, count: int, device: str) -> None:
     import open_clip
 
     from pcclip.data.bank import build_bank
     from pcclip.data.sets import resolve_shards
 
-    model, _, preprocess = open_clip.create_model_and_transforms(model_name)
+    model, _, preprocess = open_clip.create_model_and_transforms(model_name, device=device)
     model.eval()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -34,17 +34,17 @@ def ours(shards: Path, model_name: str, count: int) -> None:
             Path(folder) / "bank",
             paths,
             preprocess,
-            model.encode_image,
+            lambda pixels: model.encode_image(pixels.to(device)),
             "benchmark",
             dim,
             BATCH,
-            WORKERS,
+            _workers(),
             progress=False,
         )
         report(count, start)
 
 
-def plain(pictures: Path, model_name: str, count: int) -> None:
+def plain(pictures: Path, model_name: str, count: int, device: str) -> None:
     import open_clip
     import torch
     from PIL import Image
@@ -60,12 +60,12 @@ def plain(pictures: Path, model_name: str, count: int) -> None:
         def __getitem__(self, i: int):
             return self.preprocess(Image.open(self.files[i]).convert("RGB"))
 
-    model, _, preprocess = open_clip.create_model_and_transforms(model_name)
+    model, _, preprocess = open_clip.create_model_and_transforms(model_name, device=device)
     model.eval()
     start = time.perf_counter()
-    loader = torch.utils.data.DataLoader(Files(preprocess), BATCH, num_workers=WORKERS)
+    loader = torch.utils.data.DataLoader(Files(preprocess), BATCH, num_workers=_workers())
     with torch.no_grad():
-        rows = [torch.nn.functional.normalize(model.encode_image(pixels), dim=-1) for pixels in loader]
+        rows = [model.encode_image(pixels.to(device), normalize=True).cpu() for pixels in loader]
     torch.cat(rows)
     report(count, start)
 
@@ -73,8 +73,7 @@ def plain(pictures: Path, model_name: str, count: int) -> None:
 def report(count: int, start: float) -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(json.dumps({"pictures/s": count / seconds, "peak MB": peak, "peak MB of a worker": workers}))
+    print(json.dumps({"pictures/s": count / seconds, "peak MiB": peak}))
 
 
 def draw_photos(folder: Path, count: int = 192) -> Path:
@@ -93,10 +92,11 @@ def draw_photos(folder: Path, count: int = 192) -> Path:
     return folder
 
 
-def bench_bank(pictures: Path | None, model: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """Rows of the table of `make bench`: medians over rounds, the two taking turns at going first."""
+def bench_bank(table: Any, pictures: Path | None, model: str, repeats: int, device: str = "cpu") -> None:
+    """Rows for a `Report`: the two ways take turns at going first."""
     from pcclip.data.records import Picture
-    from pcclip.data.writer import ShardSetWriter
+    from pcclip.data.shards import ShardSetWriter
+    from tests.benchmarks.report import Measured
 
     measured: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -104,31 +104,24 @@ def bench_bank(pictures: Path | None, model: str, rounds: int) -> dict[str, dict
         with ShardSetWriter(Path(folder) / "set", "pictures", 100) as writer:
             for file in sorted(files.glob("*.jpg")):
                 writer.write_picture(Picture(file.stem, file.read_bytes()))
-        for number in range(rounds):
+        for number in range(repeats):
             for one in ("ours", "plain") if number % 2 else ("plain", "ours"):
-                words = [sys.executable, __file__, one, str(files), f"{folder}/set", model]
+                words = [sys.executable, __file__, one, str(files), f"{folder}/set", model, device]
                 done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
                 measured[one].append(json.loads(done.stdout))
+    for title, what in (("bank", "pictures/s"), ("peak memory, bank", "peak MiB")):
+        mine, theirs = (Measured.of([found[what] for found in measured[way]]) for way in ("ours", "plain"))
+        table.add(f"{title}, {model}", what.removeprefix("peak "), ours=mine, open_clip=theirs)
 
-    def median(one: str, what: str) -> float:
-        return round(statistics.median(m[what] for m in measured[one]), 1)
 
-    rows = {}
-    for name, what, unit in (("", "pictures/s", "1/s"), (" peak memory", "peak MB", "MB")):
-        mine, theirs = median("ours", what), median("plain", what)
-        rows[f"bank/{model}{name}"] = {
-            "ours": mine,
-            "baseline": theirs,
-            "ratio": round(mine / theirs, 2),
-            "unit": unit,
-        }
-    return rows
+def _workers() -> int:
+    return max(2, len(os.sched_getaffinity(0)))
 
 
 if __name__ == "__main__":
-    kind, folder_of_files, folder_of_shards, name = sys.argv[1:]
+    kind, folder_of_files, folder_of_shards, name, place = sys.argv[1:]
     number_of_files = len(list(Path(folder_of_files).glob("*.jpg")))
     if kind == "ours":
-        ours(Path(folder_of_shards), name, number_of_files)
+        ours(Path(folder_of_shards), name, number_of_files, place)
     else:
-        plain(Path(folder_of_files), name, number_of_files)
+        plain(Path(folder_of_files), name, number_of_files, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from pcclip.evaluation.statistics import Doubles, Indices
 
@@ -63,6 +62,8 @@ def pseudo_values(right: Doubles, pairs: Indices) -> Doubles:
 
 def _two_groups(scores: Doubles, lower: int) -> Doubles:
     """Right pairs (C, n) where the first `lower` items are the lesser ones, and all others the greater."""
+    from scipy.stats import rankdata  # half a second, which fits that draw pairs spare
+
     inside = np.concatenate(
         [rankdata(scores[:, :lower], axis=1), rankdata(scores[:, lower:], axis=1)], axis=1
     )
@@ -73,6 +74,8 @@ def _two_groups(scores: Doubles, lower: int) -> Doubles:
 
 def _by_margin(scores: Doubles, starts: Indices, ends: Indices) -> Doubles:
     """Right pairs (n,) of items in the order of their values; places as in `ordered_wins`."""
+    from scipy.stats import rankdata
+
     everywhere = rankdata(scores) - 0.5
     below = _below(scores, np.concatenate([ends, starts])).reshape(2, -1)
     # Of the greater items, those that score higher: all that do, less those at the places below `starts`.
