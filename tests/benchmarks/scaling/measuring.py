@@ -1,0 +1,108 @@
+"""One measured point is one process, so that its time and its memory are its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CLOCK = "PCCLIP_SCALING_CLOCK"
+"""Environment variable: `wall`, or `cpu` for a machine that others use too (waiting does not count then)."""
+
+Settings = dict[str, Any]
+Point = dict[str, Any]
+"""Settings and figures of one process."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is measured against what.
+
+    Attributes:
+        name: of the files; the module that measures is `tests.benchmarks.scaling.NAME`.
+        x: the setting that grows.
+        measures: name of each figure and its unit; one panel each.
+        settings: what `measure` is called with, in the order of the run; all have `x`.
+        series: the setting that tells lines apart.
+        flat: figures that should not grow at all; the others should grow linearly, at most.
+        exact_memory: measure `peak` in a process of its own that returns freed memory at once. Without it the
+            allocator's slack counts, which is what a user sees; with it times are not those of a user.
+        derive: adds figures that need all points.
+    """
+
+    name: str
+    x: str
+    measures: dict[str, str]
+    settings: Sequence[Settings]
+    series: str
+    flat: Sequence[str] = ()
+    exact_memory: bool = False
+    derive: Callable[[list[Point]], None] | None = None
+
+
+def measure_point(curve: Curve, settings: Settings) -> Point:
+    """Settings and figures of one point.
+
+    Raises:
+        RuntimeError: the process failed; with the end of what it said.
+    """
+    figures = _process(curve.name, settings, {})
+    if curve.exact_memory:
+        figures["peak"] = _process(curve.name, settings, {"MALLOC_MMAP_THRESHOLD_": "262144"})["peak"]
+    return settings | figures
+
+
+def _process(name: str, settings: Settings, environment: dict[str, str]) -> dict[str, float]:
+    words = [sys.executable, "-m", __name__, name, json.dumps(settings)]
+    done = subprocess.run(words, env=os.environ | environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name} {settings}: {done.stderr[-2000:]}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+class Peak:
+    """Peak resident memory of this process from now on, in MiB."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
+        self.start = _status("VmRSS")
+
+    def grown(self) -> float:
+        """How far above the start this process was at most."""
+        return (_status("VmHWM") - self.start) / 1024
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+
+
+def clock() -> float:
+    """Seconds: by the wall, or of this process's work where `CLOCK` says `cpu`."""
+    return time.process_time() if os.environ.get(CLOCK) == "cpu" else time.perf_counter()
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of one call by `clock`, and what it returned."""
+    start = clock()
+    result = call()
+    return clock() - start, result
+
+
+def median_seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Of `repeats` calls."""
+    return statistics.median(timed(call)[0] for _ in range(repeats))
+
+
+if __name__ == "__main__":
+    of, given = sys.argv[1:]
+    print(json.dumps(importlib.import_module(f"tests.benchmarks.scaling.{of}").measure(**json.loads(given))))
