@@ -35,7 +35,7 @@ def _curve(what: What, tiny: bool, device: str, repeats: int, work: Path | None)
         elif what == "triples":
             yield triples.curve([600, 10_000] if tiny else [10**n for n in range(3, 8)], folder)
         elif what == "texts":
-            batch = 16 if device == "cpu" else 512
+            batch = 8 if device == "cpu" else 512
             lengths = [8, 77] if tiny else [8, 16, 24, 32, 48, 64, 77]
             yield texts.curve(lengths, 2 if tiny else batch, device, repeats)
         elif what == "pictures":

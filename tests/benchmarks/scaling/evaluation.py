@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from pcclip.evaluation.encoding.encoders import CachedEncoders
+from pcclip.evaluation.protocol import EvaluationProtocol, Subject
+from pcclip.evaluation.protocols.difference import DifferenceClassification
+from pcclip.evaluation.protocols.zero_shot import ZeroShot
+from pcclip.evaluation.questions import Question, Wording
+from pcclip.evaluation.sets import EvaluationSet
 from tests.benchmarks.scaling.measuring import Curve, Peak, timed
 
 WIDTH = 512
@@ -26,17 +36,10 @@ def curve(sizes: list[int], largest_all_pairs: int = 10_000) -> Curve:
         and not (grows.endswith("classes") and size > 10_000)
     ]
     measures = {"scores": "s", "intervals": "s", "peak": "MiB"}
-    return Curve("evaluation", "size", measures, settings, "grows")
+    return Curve("evaluation", measure, "size", measures, settings, "grows")
 
 
 def measure(size: int, grows: str) -> dict[str, float]:
-    import numpy as np
-    import torch
-
-    from pcclip.evaluation.encoding.encoders import CachedEncoders
-    from pcclip.evaluation.protocol import EvaluationProtocol, Subject
-    from pcclip.evaluation.protocols.difference import DifferenceClassification
-    from pcclip.evaluation.protocols.zero_shot import ZeroShot
 
     grown: dict[str, Any] = GROWS[grows] | {grows.split(": ")[1].split(",")[0]: size}
     pictures, classes, pairs = (
@@ -63,12 +66,6 @@ def measure(size: int, grows: str) -> dict[str, float]:
 
 
 def _set(pictures: int, classes: int) -> Any:
-    from pathlib import Path
-
-    import numpy as np
-
-    from pcclip.evaluation.questions import Question, Wording
-    from pcclip.evaluation.sets import EvaluationSet
 
     rng = np.random.default_rng(1)
     wordings = (

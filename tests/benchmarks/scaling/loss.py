@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.scaling.measuring import Curve, Peak, median_seconds
+import torch
+
+from pcclip.contrastive import CHUNK_ROWS
+from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
+from tests.benchmarks.scaling.measuring import Curve, Figures, Peak, median_seconds
 
 WIDTH = 768
 
@@ -17,15 +21,10 @@ def curve(sizes: list[int], device: str, repeats: int) -> Curve:
         if way == "in chunks" or pairs <= limit
     ]
     measures = {"peak": "MiB above the embeddings", "seconds": "s, forward and backward"}
-    return Curve("loss", "pairs", measures, settings, "way", exact_memory=device == "cpu")
+    return Curve("loss", measure, "pairs", measures, settings, "way", exact_memory=device == "cpu")
 
 
-def measure(pairs: int, way: str, device: str, repeats: int) -> dict[str, float]:
-    import torch
-
-    from pcclip.contrastive import CHUNK_ROWS
-    from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
-
+def measure(pairs: int, way: str, device: str, repeats: int) -> Figures:
     text, image1, image2 = (torch.randn(pairs, WIDTH, device=device) for _ in range(3))
     text.requires_grad_()
     ids = torch.arange(pairs, device=device)

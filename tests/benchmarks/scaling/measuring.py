@@ -1,23 +1,24 @@
-"""One measured point is one process, so that its time and its memory are its own."""
+"""One measured point is one process, so that its memory is its own: a fork of this one, imports done."""
 
 from __future__ import annotations
 
-import importlib
-import json
+import ctypes
+import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 CLOCK = "PCCLIP_SCALING_CLOCK"
 """Environment variable: `wall`, or `cpu` for a machine that others use too (waiting does not count then)."""
 
 Settings = dict[str, Any]
+Figures = dict[str, float]
 Point = dict[str, Any]
 """Settings and figures of one process."""
 
@@ -27,7 +28,8 @@ class Curve:
     """What is measured against what.
 
     Attributes:
-        name: of the files; the module that measures is `tests.benchmarks.scaling.NAME`.
+        name: of the files.
+        measure: the figures of one point, from its settings.
         x: the setting that grows.
         measures: name of each figure and its unit; one panel each.
         settings: what `measure` is called with, in the order of the run; all have `x`.
@@ -39,6 +41,7 @@ class Curve:
     """
 
     name: str
+    measure: Callable[..., Figures]
     x: str
     measures: dict[str, str]
     settings: Sequence[Settings]
@@ -52,21 +55,37 @@ def measure_point(curve: Curve, settings: Settings) -> Point:
     """Settings and figures of one point.
 
     Raises:
-        RuntimeError: the process failed; with the end of what it said.
+        RuntimeError: the process failed; with what it raised.
     """
-    figures = _process(curve.name, settings, {})
+    figures = _forked(curve.measure, settings, False)
     if curve.exact_memory:
-        figures["peak"] = _process(curve.name, settings, {"MALLOC_MMAP_THRESHOLD_": "262144"})["peak"]
+        figures["peak"] = _forked(curve.measure, settings, True)["peak"]
     return settings | figures
 
 
-def _process(name: str, settings: Settings, environment: dict[str, str]) -> dict[str, float]:
-    words = [sys.executable, "-m", __name__, name, json.dumps(settings)]
-    done = subprocess.run(words, env=os.environ | environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name} {settings}: {done.stderr[-2000:]}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+def _forked(measure: Callable[..., Figures], settings: Settings, exact_memory: bool) -> Figures:
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(measure, settings, exact_memory, sending))
+    process.start()
+    sending.close()
+    try:
+        figures: Figures | str = receiving.recv()
+    except EOFError:
+        figures = "the process died"
+    process.join()
+    if isinstance(figures, str):
+        raise RuntimeError(f"{settings}: {figures}")
     return figures
+
+
+def _child(measure: Callable[..., Figures], settings: Settings, exact_memory: bool, sending: Any) -> None:
+    if exact_memory:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
+    try:
+        sending.send(measure(**settings))
+    except Exception:
+        sending.send(traceback.format_exc())
 
 
 class Peak:
@@ -101,8 +120,3 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:
     """Of `repeats` calls."""
     return statistics.median(timed(call)[0] for _ in range(repeats))
-
-
-if __name__ == "__main__":
-    of, given = sys.argv[1:]
-    print(json.dumps(importlib.import_module(f"tests.benchmarks.scaling.{of}").measure(**json.loads(given))))

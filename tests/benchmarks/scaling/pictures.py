@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+
+from pcclip.data.bank import Bank, BankWriter
 from tests.benchmarks.scaling.measuring import Curve, Peak, median_seconds, timed
 
 WIDTH, ASKED, PER_APPEND = 512, 1024, 1000
@@ -20,13 +23,12 @@ def curve(sizes: list[int], work: Path) -> Curve:
         "peak": "MiB, written",
         "peak reading": "MiB, opened and looked up",
     }
-    return Curve("pictures", "pictures", measures, settings, "of", flat=("open", "lookup", "peak reading"))
+    return Curve(
+        "pictures", measure, "pictures", measures, settings, "of", flat=("open", "lookup", "peak reading")
+    )
 
 
 def measure(pictures: int, of: str, folder: str) -> dict[str, float]:
-    import numpy as np
-
-    from pcclip.data.bank import Bank, BankWriter
 
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((PER_APPEND, WIDTH), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tests.benchmarks.scaling.measuring import Curve, Point
@@ -26,7 +27,7 @@ def lines(curve: Curve, points: Sequence[Point], measure: str) -> dict[str, Line
 def slopes(line: Line) -> list[float]:
     """Local exponents between neighbours: 1 is linear, 2 quadratic, 0 flat."""
     logs = [(math.log(x), math.log(y)) for x, y in line]
-    return [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(logs, logs[1:], strict=False)]
+    return [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(logs)]
 
 
 def bends(curve: Curve, points: Sequence[Point]) -> Iterator[str]:
@@ -36,7 +37,7 @@ def bends(curve: Curve, points: Sequence[Point]) -> Iterator[str]:
             found = slopes(line)
             if not found:
                 continue
-            at = [f"{line[i + 1][0]:,}" for i, (a, b) in enumerate(zip(found, found[1:], strict=False))
+            at = [f"{line[i + 1][0]:,}" for i, (a, b) in enumerate(pairwise(found))
                   if abs(b - a) > BEND]  # fmt: skip
             listed = " ".join(f"{slope:.2f}" for slope in found)
             yield f"{curve.name}, {measure} ({name}): exponents {listed}; bends at {', '.join(at) or 'none'}"

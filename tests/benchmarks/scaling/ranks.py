@@ -9,7 +9,18 @@ import os
 import socket
 from pathlib import Path
 
-from tests.benchmarks.scaling.measuring import CLOCK, Curve, Point, timed
+import open_clip
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from pcclip.data.bank import Bank
+from pcclip.data.batches import TrainingBatches, TripleSource, make_stream
+from pcclip.data.index import ShardIndex
+from pcclip.data.sets import resolve_shards
+from pcclip.data.tokens import TextTokens
+from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
+from tests.benchmarks.scaling.measuring import CLOCK, Curve, Peak, Point, timed
 from tests.benchmarks.scaling.triples import write_bank, write_set
 
 PAIRS, WIDTH, BATCHES, GLOBAL_BATCH = 2048, 768, 40, 512
@@ -29,7 +40,9 @@ def curve(ranks: list[int], work: Path, triples: int, repeats: int) -> Curve:
         "efficiency": "% of ideal",
         "peak": "MiB, one rank at most",
     }
-    return Curve("ranks", "ranks", measures, settings, "of", flat=("efficiency", "peak"), derive=_efficiency)
+    return Curve(
+        "ranks", measure, "ranks", measures, settings, "of", flat=("efficiency", "peak"), derive=_efficiency
+    )
 
 
 def _efficiency(points: list[Point]) -> None:
@@ -40,22 +53,17 @@ def _efficiency(points: list[Point]) -> None:
 
 
 def measure(ranks: int, of: str, work: str, repeats: int) -> dict[str, float]:
-    import torch.multiprocessing as mp
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    queue = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_rank, args=(ranks, of, work, repeats, port, queue), nprocs=ranks)
+    queue = mp.get_context("fork").SimpleQueue()
+    arguments = (ranks, of, work, repeats, port, queue)
+    mp.start_processes(_rank, args=arguments, nprocs=ranks, start_method="fork")
     rate, peak = queue.get()
     return {"rate": rate, "peak": peak}
 
 
 def _rank(rank: int, ranks: int, of: str, work: str, repeats: int, port: int, queue) -> None:
-    import torch
-    import torch.distributed as dist
-
-    from tests.benchmarks.scaling.measuring import Peak
 
     torch.set_num_threads(1)
     where = f"tcp://127.0.0.1:{port}"
@@ -78,13 +86,6 @@ def _rank(rank: int, ranks: int, of: str, work: str, repeats: int, port: int, qu
 
 
 def _loader(rank: int, ranks: int, work: str):
-    import open_clip
-
-    from pcclip.data.bank import Bank
-    from pcclip.data.batches import TrainingBatches, TripleSource, make_stream
-    from pcclip.data.index import ShardIndex
-    from pcclip.data.sets import resolve_shards
-    from pcclip.data.tokens import TextTokens
 
     indexes = [ShardIndex.load(path) for path in resolve_shards(f"{work}/set")]
     texts = TextTokens(open_clip.get_tokenizer("ViT-B-32"))
@@ -96,9 +97,6 @@ def _loader(rank: int, ranks: int, work: str):
 
 
 def _loss(rank: int, ranks: int, work: str):
-    import torch
-
-    from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
 
     torch.manual_seed(rank)
     rows = PAIRS // ranks

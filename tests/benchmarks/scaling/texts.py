@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+from torch.nn.functional import normalize
+
+from pcclip.model.towers import load_towers
 from tests.benchmarks.scaling.measuring import Curve, Peak, median_seconds
+from tests.benchmarks.steps import our_step, published_step
 
 MODEL = "ViT-B-32"
 
@@ -15,15 +20,10 @@ def curve(lengths: list[int], batch: int, device: str, repeats: int) -> Curve:
         for way in ("ours", "published loop")
     ]
     measures = {"seconds": "s per step, fp32", "peak": "MiB above the weights"}
-    return Curve("texts", "tokens", measures, settings, "way", exact_memory=device == "cpu")
+    return Curve("texts", measure, "tokens", measures, settings, "way")
 
 
 def measure(tokens: int, way: str, batch: int, device: str, repeats: int) -> dict[str, float]:
-    import torch
-    from torch.nn.functional import normalize
-
-    from pcclip.model.towers import load_towers
-    from tests.benchmarks.steps import our_step, published_step
 
     towers = load_towers(MODEL, random_init=True).to(device)
     ids = torch.randint(1, 40_000, (batch, tokens))

@@ -10,6 +10,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import open_clip
+
+from pcclip.data.bank import Bank, BankWriter
+from pcclip.data.batches import Stream, TrainingBatches, TripleSource, make_stream
+from pcclip.data.datamodule import identity
+from pcclip.data.index import ShardIndex
+from pcclip.data.records import Triple
+from pcclip.data.sets import resolve_shards
+from pcclip.data.tokens import TextTokens
+from pcclip.data.writer import ShardSetWriter
 from tests.benchmarks.scaling.measuring import Curve, Peak, timed
 
 PICTURES, TEXTS, WIDTH, PER_SHARD, WRITTEN = 2000, 200, 64, 10_000, 1_000_000
@@ -36,13 +47,10 @@ def curve(sizes: list[int], work: Path) -> Curve:
         "rate": "samples/s of one process",
         "peak": "MiB, opened and read",
     }
-    return Curve("triples", "triples", measures, settings, "of", flat=("first batch", "rate"))
+    return Curve("triples", measure, "triples", measures, settings, "of", flat=("first batch", "rate"))
 
 
 def write_set(folder: Path, triples: int) -> None:
-    from pcclip.data.records import Triple
-    from pcclip.data.writer import ShardSetWriter
-
     with ShardSetWriter(folder, "triples", PER_SHARD) as writer:
         for i in range(triples):
             text = f"the first picture is darker and has {i % TEXTS} more trees"
@@ -51,9 +59,6 @@ def write_set(folder: Path, triples: int) -> None:
 
 
 def write_bank(folder: Path) -> None:
-    import numpy as np
-
-    from pcclip.data.bank import BankWriter
 
     keys = [f"p{i:05d}" for i in range(PICTURES)]
     with BankWriter(folder, keys, WIDTH, "benchmark") as writer:
@@ -68,14 +73,6 @@ def _link(written: Path, folder: Path, shards: int) -> None:
 
 
 def measure(triples: int, of: str, folder: str, bank: str) -> dict[str, float]:
-    import open_clip
-
-    from pcclip.data.bank import Bank
-    from pcclip.data.batches import Stream, TrainingBatches, TripleSource, make_stream
-    from pcclip.data.datamodule import identity
-    from pcclip.data.index import ShardIndex
-    from pcclip.data.sets import resolve_shards
-    from pcclip.data.tokens import TextTokens
 
     texts = TextTokens(open_clip.get_tokenizer("ViT-B-32"))
     cache = Path(f"{folder}-index")
