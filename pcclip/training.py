@@ -136,7 +136,7 @@ class DifferenceTraining(LightningModule):
                 )
             image1_BD, image2_BD = self._images(triples, "1", "2")
             ids = (triples["text_id"], triples["image1_id"], triples["image2_id"])
-            text_BD = self.towers.encode_texts(triples["tokens"])
+            text_BD = self.towers.encode_texts(triples["tokens"], triples.get("lengths"))
             losses["difference_loss"] = self.objective(
                 DifferenceInputs(text_BD, image1_BD, image2_BD, *ids), world
             )
@@ -146,7 +146,7 @@ class DifferenceTraining(LightningModule):
                     "data.captions is set but model.caption_objective is null: set or unset both"
                 )
             (image_BD,) = self._images(captions, "")
-            text_BD = self.towers.encode_texts(captions["tokens"])
+            text_BD = self.towers.encode_texts(captions["tokens"], captions.get("lengths"))
             losses["caption_loss"] = self.caption_objective(
                 CaptionInputs(text_BD, image_BD, captions["text_id"], captions["image_id"]), world
             )
