@@ -18,7 +18,6 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.scaling import evaluation, loss, pictures, ranks, texts, triples
 from tests.benchmarks.scaling.measuring import CLOCK, Curve, Point, measure_point
 from tests.benchmarks.scaling.plotting import bends, plot
 
@@ -27,22 +26,35 @@ What = Literal["loss", "triples", "texts", "pictures", "evaluation", "ranks"]
 
 @contextmanager
 def _curve(what: What, tiny: bool, device: str, repeats: int, work: Path | None) -> Iterator[Curve]:
+    # Each imported by itself: what the loss needs of memory and seconds to start is a fraction of the others'.
     with tempfile.TemporaryDirectory(dir=work, prefix="scaling-") as name:
         folder = Path(name)
         if what == "loss":
+            from tests.benchmarks.scaling import loss
+
             pairs = [1024, 2048, 4096, 8192] + ([16384, 32768, 65536] if device != "cpu" else [])
             yield loss.curve([64, 1100] if tiny else pairs, device, repeats)
         elif what == "triples":
+            from tests.benchmarks.scaling import triples
+
             yield triples.curve([600, 10_000] if tiny else [10**n for n in range(3, 8)], folder)
         elif what == "texts":
+            from tests.benchmarks.scaling import texts
+
             batch = 8 if device == "cpu" else 512
             lengths = [8, 77] if tiny else [8, 16, 24, 32, 48, 64, 77]
             yield texts.curve(lengths, 2 if tiny else batch, device, repeats)
         elif what == "pictures":
+            from tests.benchmarks.scaling import pictures
+
             yield pictures.curve([100, 1000] if tiny else [10**n for n in range(3, 7)], folder)
         elif what == "evaluation":
+            from tests.benchmarks.scaling import evaluation
+
             yield evaluation.curve([50, 100] if tiny else [100, 1000, 10_000, 100_000])
         else:
+            from tests.benchmarks.scaling import ranks
+
             yield ranks.curve([1, 2] if tiny else [1, 2, 4], folder, 1024 if tiny else 20_480, repeats)
 
 
