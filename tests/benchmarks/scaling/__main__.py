@@ -26,7 +26,7 @@ What = Literal["loss", "triples", "texts", "pictures", "evaluation", "ranks"]
 
 @contextmanager
 def _curve(what: What, tiny: bool, device: str, repeats: int, work: Path | None) -> Iterator[Curve]:
-    # Each imported by itself: what the loss needs of memory and seconds to start is a fraction of the others'.
+    # Each imported by itself: the loss needs a fraction of the memory and seconds that others need to start.
     with tempfile.TemporaryDirectory(dir=work, prefix="scaling-") as name:
         folder = Path(name)
         if what == "loss":
