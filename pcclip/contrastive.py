@@ -2,14 +2,14 @@
 
 Shape letters: B pairs of this rank, G pairs of all ranks, R rows of one chunk, D embedding width.
 
-Memory. A similarity matrix of B x G takes memory that is quadratic in the batch. With more than `chunk_rows`
-rows, matrices exist for R rows at a time: a chunk's are dropped after its sum and made again in the backward
-pass, for a fourth matrix product beside the three of forward and backward. The gradients are those of the
-whole matrix, to rounding.
+Memory. A matrix of B x G similarities is quadratic in the batch. With more than `chunk_rows` rows, matrices
+exist for R rows at a time: a chunk's are dropped after its sum and made again in the backward pass, at the cost
+of a fourth matrix product beside the three of forward and backward. Gradients are those of the whole matrix,
+to rounding.
 
-On paper, for B = G = 65,536 pairs of D = 768 in fp32 on one GPU, R = 1,024: a matrix of R x G is 256 MiB, one
-of B x D is 192 MiB. `tests/benchmarks/scaling` measures about PEAK_RG of the former and PEAK_BD of the latter.
-The whole matrix would be 16 GiB, several times over.
+On paper, for B = G = 65,536 pairs of D = 768 in fp32 on one GPU and R = 1,024: R x G is 256 MiB, B x D is 192
+MiB. `python -m tests.benchmarks.scaling --what loss` finds, beside the embeddings themselves, about 8 of the
+former and 3.5 of the latter at the peak: 2.7 GiB. At once it would be 8 of B x G: 128 GiB.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def check_chunk_rows(chunk_rows: int) -> int:
 
 @dataclass(frozen=True)
 class Alike:
-    """Pairs of the global batch that do not count as one another's negatives, because ids of theirs are equal.
+    """Pairs of the global batch that are not one another's negatives, because ids of theirs are equal.
 
     Attributes:
         local: this rank's ids of each kind, (B,) each.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch._dynamo  # the first checkpoint imports it: not in every fork, nor in what is measured
 
 from pcclip.contrastive import CHUNK_ROWS
 from pcclip.objective import DifferenceInfoNCE, DifferenceInputs, World
