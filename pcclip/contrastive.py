@@ -3,9 +3,9 @@
 Shape letters: B pairs of this rank, G pairs of all ranks, R rows of one chunk, D embedding width.
 
 Memory. A matrix of B x G similarities is quadratic in the batch. With more than `chunk_rows` rows, matrices
-exist for R rows at a time: a chunk's are dropped after its sum and made again in the backward pass, at the cost
-of a fourth matrix product beside the three of forward and backward. Gradients are those of the whole matrix,
-to rounding.
+exist for R rows at a time: a chunk's are dropped after its sum and made again in the backward pass, for a
+fourth matrix product beside the three of forward and backward. Gradients are those of the whole matrix, to
+rounding.
 
 On paper, for B = G = 65,536 pairs of D = 768 in fp32 on one GPU and R = 1,024: R x G is 256 MiB, B x D is 192
 MiB. `python -m tests.benchmarks.scaling --what loss` finds, beside the embeddings themselves, about 8 of the
