@@ -2,52 +2,42 @@
 
 Shape letters: B pairs of this rank, G pairs of all ranks, D embedding width.
 Under DDP every rank scores its own B rows against all G columns. Gathered embeddings carry
-gradients, so that after DDP's mean over ranks the gradient is that of one process on all G pairs.
+gradients, so that after DDP's mean over ranks the gradient is that of one process on all G pairs. Losses
+that compare rows with columns do so for `chunk_rows` rows at a time, so that their memory is linear in the
+batch (`pcclip.contrastive`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcclip.contrastive import (
+    CHUNK_ROWS,
+    Alike,
+    Chunk,
+    World,
+    check_chunk_rows,
+    mean_over_rows,
+    similarities,
+)
 from pcclip.geometry import difference, raw_difference, unit
 
-
-class _Gather(torch.autograd.Function):
-    """all_gather whose backward sums the gradients that all ranks have for this rank's rows."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, world: World) -> Tensor:
-        ctx.rows, ctx.rank = len(rows), world.rank
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world.size)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        total = grads[0].contiguous()
-        dist.all_reduce(total)
-        return total[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None
-
-
-@dataclass(frozen=True)
-class World:
-    """Where this process stands among the training processes."""
-
-    rank: int = 0
-    size: int = 1
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """Stack the rows of all ranks in rank order, with gradients: (B, ...) -> (G, ...)."""
-        if self.size == 1:
-            return rows
-        return _Gather.apply(rows, self)  # type: ignore[no-any-return]
+__all__ = [
+    "CaptionInfoNCE",
+    "CaptionInputs",
+    "DifferenceInfoNCE",
+    "DifferenceInputs",
+    "DifferenceMSE",
+    "DifferenceObjective",
+    "DifferenceSigmoid",
+    "Temperature",
+    "World",
+]
 
 
 @dataclass(frozen=True)
@@ -120,16 +110,11 @@ class DifferenceObjective(nn.Module):
         raise NotImplementedError
 
 
-def _shared(ids1_B: Tensor, ids2_B: Tensor, ids1_G: Tensor, ids2_G: Tensor) -> Tensor:
-    """(B, G) mask of pairs that have a picture in common."""
-    hits = [a[:, None] == b[None, :] for a in (ids1_B, ids2_B) for b in (ids1_G, ids2_G)]
-    return hits[0] | hits[1] | hits[2] | hits[3]
-
-
-def _own(rows: int, columns: int, world: World, device: torch.device) -> Tensor:
-    """(B, G) mask of each local row's own column in the gathered batch."""
-    labels = torch.arange(rows, device=device) + world.rank * rows
-    return torch.arange(columns, device=device)[None, :] == labels[:, None]
+def _alike(inputs: DifferenceInputs, world: World, shared_images: bool, same_text: bool) -> Alike:
+    """Pairs with a picture in common, or with the same text."""
+    ways = ((0, 0), (0, 1), (1, 0), (1, 1)) if shared_images else ()
+    ids = (inputs.image1_id, inputs.image2_id, inputs.text_id)
+    return Alike.of(world, ids, ways + (((2, 2),) if same_text else ()))
 
 
 class DifferenceInfoNCE(DifferenceObjective):
@@ -147,6 +132,8 @@ class DifferenceInfoNCE(DifferenceObjective):
         reversed_weight: weight of one more loss, in which each text chooses between its pair and the reversed
             one. Among a batch of negatives the reversed pair hardly counts, though it is what tells "larger"
             from "smaller".
+        chunk_rows: rows whose similarities exist at once; a batch with more is computed in chunks, and each
+            chunk once more in the backward pass.
     """
 
     def __init__(
@@ -157,9 +144,11 @@ class DifferenceInfoNCE(DifferenceObjective):
         mask_same_text: bool = True,
         reversed_negative: bool = False,
         reversed_weight: float = 0.0,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         """See the class."""
         super().__init__()
+        self.chunk_rows = check_chunk_rows(chunk_rows)
         if reversed_weight < 0:
             raise ValueError(f"reversed_weight must not be negative, is {reversed_weight}")
         self.reversed_weight = reversed_weight
@@ -173,30 +162,24 @@ class DifferenceInfoNCE(DifferenceObjective):
         with torch.autocast(inputs.text.device.type, enabled=False):
             text_BD, direction_BD = unit(inputs.text), difference(inputs.image1, inputs.image2)
             text_GD, direction_GD = world.gather(text_BD), world.gather(direction_BD)
-            rows, columns = len(text_BD), len(text_GD)
-            own_BG = _own(rows, columns, world, text_BD.device)
-            ignore_BG = self._ignored(inputs, world) & ~own_BG
-            to_image_BG = self.temperature(text_BD @ direction_GD.T).masked_fill(ignore_BG, -torch.inf)
-            to_text_BG = self.temperature(direction_BD @ text_GD.T).masked_fill(ignore_BG, -torch.inf)
-            labels_B = torch.arange(rows, device=text_BD.device) + world.rank * rows
-            if self.reversed_negative:
-                opposite_B1 = -to_image_BG.gather(1, labels_B[:, None])
-                to_image_BG = torch.cat([to_image_BG, opposite_B1], dim=1)
-            loss = (F.cross_entropy(to_image_BG, labels_B) + F.cross_entropy(to_text_BG, labels_B)) / 2
-            if self.reversed_weight:
-                own_B = to_image_BG.gather(1, labels_B[:, None])
-                loss = loss + self.reversed_weight * F.softplus(-2 * own_B).mean()
-            return loss
+            alike = _alike(inputs, world, self.mask_shared_images, self.mask_same_text)
 
-    def _ignored(self, inputs: DifferenceInputs, world: World) -> Tensor:
-        ids = (inputs.image1_id, inputs.image2_id, inputs.text_id)
-        image1_G, image2_G, text_G = (world.gather(i) for i in ids)
-        ignore_BG = torch.zeros(len(ids[0]), len(text_G), dtype=torch.bool, device=text_G.device)
-        if self.mask_shared_images:
-            ignore_BG = ignore_BG | _shared(inputs.image1_id, inputs.image2_id, image1_G, image2_G)
-        if self.mask_same_text:
-            ignore_BG = ignore_BG | (inputs.text_id[:, None] == text_G[None, :])
-        return ignore_BG
+            def mean(chunk: Chunk, text_RD: Tensor, direction_RD: Tensor) -> Tensor:
+                to_image_RG = similarities(chunk, text_RD, direction_GD, self.temperature, alike)
+                to_text_RG = similarities(chunk, direction_RD, text_GD, self.temperature, alike)
+                return self._loss(to_image_RG, to_text_RG, chunk.labels(text_RD.device))
+
+            return mean_over_rows(mean, self.chunk_rows, world, text_BD, direction_BD)
+
+    def _loss(self, to_image_RG: Tensor, to_text_RG: Tensor, labels_R: Tensor) -> Tensor:
+        if self.reversed_negative:
+            opposite_R1 = -to_image_RG.gather(1, labels_R[:, None])
+            to_image_RG = torch.cat([to_image_RG, opposite_R1], dim=1)
+        loss = (F.cross_entropy(to_image_RG, labels_R) + F.cross_entropy(to_text_RG, labels_R)) / 2
+        if self.reversed_weight:
+            own_R = to_image_RG.gather(1, labels_R[:, None])
+            loss = loss + self.reversed_weight * F.softplus(-2 * own_R).mean()
+        return loss
 
 
 class DifferenceMSE(DifferenceObjective):
@@ -228,6 +211,7 @@ class DifferenceSigmoid(DifferenceObjective):
         bias: start of the learned bias.
         mask_shared_images: pairs with a picture in common are left out.
         mask_same_text: pairs with the same text are left out.
+        chunk_rows: as `DifferenceInfoNCE`'s.
     """
 
     def __init__(
@@ -236,23 +220,30 @@ class DifferenceSigmoid(DifferenceObjective):
         bias: float = -10.0,
         mask_shared_images: bool = False,
         mask_same_text: bool = True,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         """See the class."""
         super().__init__()
         self.temperature = Temperature(temperature, learned=True)
         self.bias = nn.Parameter(torch.tensor(bias))
-        self.masks = DifferenceInfoNCE(mask_shared_images=mask_shared_images, mask_same_text=mask_same_text)
+        self.mask_shared_images = mask_shared_images
+        self.mask_same_text = mask_same_text
+        self.chunk_rows = check_chunk_rows(chunk_rows)
 
     def forward(self, inputs: DifferenceInputs, world: World) -> Tensor:
         """Mean over the local rows of the summed log-sigmoid terms against all columns."""
         with torch.autocast(inputs.text.device.type, enabled=False):
             text_BD, direction_BD = unit(inputs.text), difference(inputs.image1, inputs.image2)
             direction_GD = world.gather(direction_BD)
-            own_BG = _own(len(text_BD), len(direction_GD), world, text_BD.device)
-            logits_BG = self.temperature(text_BD @ direction_GD.T) + self.bias
-            terms_BG = -F.logsigmoid(torch.where(own_BG, logits_BG, -logits_BG))
-            keep_BG = own_BG | ~self.masks._ignored(inputs, world)
-            return terms_BG.masked_fill(~keep_BG, 0).sum(1).mean()
+            alike = _alike(inputs, world, self.mask_shared_images, self.mask_same_text)
+
+            def mean(chunk: Chunk, text_RD: Tensor) -> Tensor:
+                logits_RG = self.temperature(text_RD @ direction_GD.T) + self.bias
+                own_RG = chunk.own(len(direction_GD), text_RD.device)
+                terms_RG = -F.logsigmoid(torch.where(own_RG, logits_RG, -logits_RG))
+                return alike.drop(chunk, terms_RG, 0.0).sum(1).mean()
+
+            return mean_over_rows(mean, self.chunk_rows, world, text_BD)
 
 
 class CaptionInfoNCE(nn.Module):
@@ -262,13 +253,19 @@ class CaptionInfoNCE(nn.Module):
         temperature: softmax temperature (start, if learned).
         learn_temperature: make the temperature a parameter.
         mask_same_text: equal captions and equal pictures do not count as negatives.
+        chunk_rows: as `DifferenceInfoNCE`'s.
     """
 
     def __init__(
-        self, temperature: float = 0.07, learn_temperature: bool = False, mask_same_text: bool = True
+        self,
+        temperature: float = 0.07,
+        learn_temperature: bool = False,
+        mask_same_text: bool = True,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         """See the class."""
         super().__init__()
+        self.chunk_rows = check_chunk_rows(chunk_rows)
         self.temperature = Temperature(temperature, learn_temperature)
         self.mask_same_text = mask_same_text
 
@@ -277,14 +274,13 @@ class CaptionInfoNCE(nn.Module):
         with torch.autocast(inputs.text.device.type, enabled=False):
             text_BD, image_BD = unit(inputs.text), unit(inputs.image)
             text_GD, image_GD = world.gather(text_BD), world.gather(image_BD)
-            rows = len(text_BD)
-            own_BG = _own(rows, len(text_GD), world, text_BD.device)
-            ignore_BG = torch.zeros_like(own_BG)
-            if self.mask_same_text:
-                text_G, image_G = world.gather(inputs.text_id), world.gather(inputs.image_id)
-                ignore_BG = inputs.text_id[:, None] == text_G[None, :]
-                ignore_BG = (ignore_BG | (inputs.image_id[:, None] == image_G[None, :])) & ~own_BG
-            to_image_BG = self.temperature(text_BD @ image_GD.T).masked_fill(ignore_BG, -torch.inf)
-            to_text_BG = self.temperature(image_BD @ text_GD.T).masked_fill(ignore_BG, -torch.inf)
-            labels_B = torch.arange(rows, device=text_BD.device) + world.rank * rows
-            return (F.cross_entropy(to_image_BG, labels_B) + F.cross_entropy(to_text_BG, labels_B)) / 2
+            ways = ((0, 0), (1, 1)) if self.mask_same_text else ()
+            alike = Alike.of(world, (inputs.text_id, inputs.image_id), ways)
+
+            def mean(chunk: Chunk, text_RD: Tensor, image_RD: Tensor) -> Tensor:
+                to_image_RG = similarities(chunk, text_RD, image_GD, self.temperature, alike)
+                to_text_RG = similarities(chunk, image_RD, text_GD, self.temperature, alike)
+                labels_R = chunk.labels(text_RD.device)
+                return (F.cross_entropy(to_image_RG, labels_R) + F.cross_entropy(to_text_RG, labels_R)) / 2
+
+            return mean_over_rows(mean, self.chunk_rows, world, text_BD, image_BD)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,8 +126,7 @@ def resolve_shards(
             f"no shard matches {str(spec)!r}. Pass a folder with a {SET_FILE}, a tar file, a glob "
             "'DIR/*.tar' or a brace pattern 'DIR/{00000..00099}.tar'."
         )
-    twice = {str(path) for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
-    if twice:
+    if twice := {str(path) for path, count in Counter(found).items() if count > 1}:
         raise PcclipError(f"{spec!r} names {', '.join(sorted(twice))} more than once. Name each shard once.")
     return found
 
