@@ -172,8 +172,8 @@ class EvaluationSuite(Callback):
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
                 self._interpolate(trainer, pl_module, folder)
-        self.summary.write(folder, trainer, pl_module)
         point_latest(folder)
+        self.summary.write(folder, trainer, pl_module)  # last: by it the run has finished
 
     def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
         assert self.interpolation is not None

@@ -260,6 +260,8 @@ def _fill(
     import torch
     from torch.utils.data import DataLoader
 
+    from pcclip.data.stream import leave_signals_to_the_main_process
+
     # A checkpoint lies between batches, so the remaining batches are those of an uninterrupted build.
     batches = range(-(-writer.done // pictures.batch_size), -(-writer.count // pictures.batch_size))
     loader: DataLoader[Any] = DataLoader(
@@ -267,6 +269,7 @@ def _fill(
         batch_size=None,
         sampler=batches,
         num_workers=num_workers,
+        worker_init_fn=leave_signals_to_the_main_process,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context=start_method if num_workers else None,
     )
