@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+READERS = ("rank", "search")
+"""Verbs that keep what they have embedded, and write what they are asked to."""
 VERBS = ("write", "prepare", "bank", "fit", "evaluate", "export")
 
 
@@ -52,6 +54,7 @@ def make_world(folder: Path) -> World:
     from tests.cli import fitting
     from tests.export.exporting import VIT, make_run
     from tests.generation.writing import jobs
+    from tests.inference.conftest import save_picture
 
     os.chdir(fitting.__file__.rsplit("/tests/", 1)[0])
     fitting.prepare(folder / "data", "pixels")
@@ -69,6 +72,8 @@ def make_world(folder: Path) -> World:
     vit.mkdir()
     _save_vit(vit, VIT)
     make_run(folder / "export", load_towers(f"local-dir:{vit}"))
+    for number in range(40):
+        save_picture(folder / f"photos/{number}.png", number)
     return World(folder)
 
 
@@ -93,6 +98,16 @@ def work_of(verb: str, world: World) -> Work:
         if (folder / "out").exists():
             return None
         return ["export", str(given / "export/runs/small/seed0"), "--out", str(folder / "out")]
+
+    def order(verb: str, *more: str) -> Callable[[Path], list[str]]:
+        where = ["--model", str(given / run), "--device", "cpu"]
+        return lambda folder: [
+            verb,
+            str(given / "photos"),
+            *more,
+            *where,
+            *("--cache_dir", str(folder / "cache"), "--csv", str(folder / "order.csv")),
+        ]
 
     smoke = ["--config=data_recipes/shapes/demo.yaml", "--config=data_recipes/shapes/smoke.yaml"]
     works = [
@@ -126,8 +141,24 @@ def work_of(verb: str, world: World) -> Work:
             lambda folder: _link_run(given / run, folder / run),
         ),
         Work("export", export, "out/README.md"),
+        Work("rank", order("rank", "it is larger"), "order.csv"),
+        Work("search", order("search", "--like", "0.png", "--but", "larger"), "order.csv"),
     ]
     return next(work for work in works if work.verb == verb)
+
+
+def begun(work: Work, folder: Path) -> Path:
+    """A fresh folder, in which the work can start."""
+    folder.mkdir()
+    work.begin(folder)
+    return folder
+
+
+def words_of(work: Work, folder: Path) -> list[str]:
+    """The command to give, which there must be."""
+    words = work.words(folder)
+    assert words is not None
+    return words
 
 
 def outcome(folder: Path) -> dict[str, str]:

@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 _ROOT = Path(__file__).parents[2]
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -45,6 +45,7 @@ class Ended:
 
     Attributes:
         status: Its exit status; minus the signal's number where a signal ended it.
+        heard: Seconds between the signal and the end; None where none was sent.
         events: Events in the file system that it came to.
         seconds: Wall time.
         said: Its standard error.
@@ -53,11 +54,30 @@ class Ended:
     status: int
     events: int
     seconds: float
+    heard: float | None
     said: str
 
     @property
     def killed(self) -> bool:
         return self.status == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """A signal at a moment.
+
+    Attributes:
+        at: The event that it is sent right before.
+        after: Seconds after which it is sent.
+        number: The signal.
+        to: The process itself, all processes of the command (as from a terminal or a scheduler), or one of
+            those that it has started, as soon as there is one.
+    """
+
+    at: int | None = None
+    after: float | None = None
+    number: int = signal.SIGKILL
+    to: Literal["itself", "group", "worker"] = "itself"
 
 
 class Zygote:
@@ -82,22 +102,24 @@ class Zygote:
         self._process.kill()
         self._process.communicate()
 
-    def run(
-        self, words: list[str], folder: Path, kill_at: int | None = None, kill_after: float | None = None
-    ) -> Ended:
-        """Runs a command.
+    def run(self, words: list[str], folder: Path, **disturbed: Any) -> Ended:
+        """Runs a command; `disturbed` are settings of `Disturbance`."""
+        return self.run_all(words, folder, 1, **disturbed)[0]
+
+    def run_all(self, words: list[str], folder: Path, times: int, **disturbed: Any) -> list[Ended]:
+        """Runs a command several times at once; only the first is disturbed.
 
         Args:
             words: After `pcclip`.
             folder: Where it works: events outside do not count. Temporary files are put into `tmp` there.
-            kill_at: The event that it is killed before.
-            kill_after: Seconds after which it is killed.
+            times: How often.
+            disturbed: Settings of `Disturbance`.
         """
-        asked = {"words": words, "folder": str(folder), "kill_at": kill_at, "kill_after": kill_after}
+        asked = {"words": words, "folder": str(folder), "times": times} | asdict(Disturbance(**disturbed))
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return Ended(**self._answer())
+        return [Ended(**one) for one in self._answer()]
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
@@ -120,35 +142,47 @@ def _serve() -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        counter = mmap.mmap(-1, 8)
-        if not (child := os.fork()):
-            _child(asked, counter)
-        print(json.dumps(_watch(child, asked, counter)), flush=True)
+        children = []
+        for number in range(asked["times"]):
+            counter, said = mmap.mmap(-1, 16), Path(f"{asked['folder']}.said{number}")
+            if not (child := os.fork()):
+                _child(asked if not number else asked | {"at": None}, counter, said)
+            children.append((child, counter, said))
+        after = asked["after"]
+        ended = [
+            _watch(*child, asked if not number and after is not None else None)
+            for number, child in enumerate(children)
+        ]
+        print(json.dumps(ended), flush=True)
 
 
-def _child(asked: dict[str, Any], counter: mmap.mmap) -> None:
+def _child(asked: dict[str, Any], counter: mmap.mmap, said: Path) -> None:
     os.setsid()
     folder = Path(asked["folder"])
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
-    said = os.open(f"{folder}.said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for descriptor in (1, 2):
-        os.dup2(said, descriptor)
+        os.dup2(output, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     from pcclip.cli import main
 
-    _count(str(folder), asked["kill_at"] or 0, counter)
+    _count(str(folder), asked, counter)
     sys.exit(main(asked["words"]))  # by the way out that every process takes: exit handlers run
 
 
-def _count(folder: str, kill_at: int, counter: mmap.mmap) -> None:
-    """Counts events within the folder, and dies right before the `kill_at`th."""
+def _count(folder: str, asked: dict[str, Any], counter: mmap.mmap) -> None:
+    """Counts events within the folder, and sends the signal right before the one that it is asked for."""
+    main, at = os.getpid(), asked["at"]
 
     def event() -> None:
-        number = struct.unpack("q", counter[:8])[0] + 1
-        if number == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        counter[:8] = struct.pack("q", number)
+        number, sent = struct.unpack("qd", counter)
+        due = at is not None and number + 1 >= at and not sent
+        if due and asked["number"] == signal.SIGKILL and asked["to"] == "itself":
+            os.kill(main, signal.SIGKILL)
+        counter[:8] = struct.pack("q", number + 1)
+        if due:
+            _send(main, asked, counter)
 
     def heard(name: str, args: tuple[Any, ...]) -> None:
         if name == "open":
@@ -170,21 +204,31 @@ def _count(folder: str, kill_at: int, counter: mmap.mmap) -> None:
     sys.addaudithook(heard)
 
 
-def _watch(child: int, asked: dict[str, Any], counter: mmap.mmap) -> dict[str, Any]:
+def _send(main: int, asked: dict[str, Any], counter: mmap.mmap) -> None:
+    whom = [main]
+    if asked["to"] == "worker":
+        whom = [int(child) for child in Path(f"/proc/{main}/task/{main}/children").read_text().split()][:1]
+    if whom:
+        counter[8:] = struct.pack("d", time.monotonic())
+        (os.killpg if asked["to"] == "group" else os.kill)(whom[0], asked["number"])
+
+
+def _watch(child: int, counter: mmap.mmap, said: Path, asked: dict[str, Any] | None) -> dict[str, Any]:
     started = time.monotonic()
     descriptor = os.pidfd_open(child)
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    after = asked["kill_after"]
-    if not poll.poll(None if after is None else max(after, 0.0) * 1000):
-        os.kill(child, signal.SIGKILL)
+    if asked is not None and not poll.poll(asked["after"] * 1000):
+        _send(child, asked, counter)
     _, status = os.waitpid(child, 0)
     os.close(descriptor)
+    events, sent = struct.unpack("qd", counter)
     return {
         "status": os.waitstatus_to_exitcode(status),
-        "events": struct.unpack("q", counter[:8])[0],
+        "events": events,
         "seconds": time.monotonic() - started,
-        "said": Path(f"{asked['folder']}.said").read_text(errors="replace"),
+        "heard": time.monotonic() - sent if sent else None,
+        "said": said.read_text(errors="replace"),
     }
 
 

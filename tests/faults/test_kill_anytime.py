@@ -6,27 +6,15 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.kill_worlds import VERBS, Work, World, make_world, outcome, work_of
+from tests.faults.kill_worlds import VERBS, World, begun, outcome, words_of, work_of
 from tests.faults.kill_zygote import Ended, Zygote
 
 KILLS = 50 if os.environ.get("PCCLIP_FAULTS") == "full" else 2
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as started:
-        yield started
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -35,14 +23,14 @@ def test_kills_change_nothing_lose_nothing_and_leave_nothing(
     verb: str, world: World, zygote: Zygote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = work_of(verb, world)
-    undisturbed = _fresh(work, tmp_path / "whole")
-    whole = zygote.run(_words(work, undisturbed), undisturbed)
+    undisturbed = begun(work, tmp_path / "whole")
+    whole = zygote.run(words_of(work, undisturbed), undisturbed)
     assert whole.status == 0, whole.said
     expected = outcome(undisturbed)
     rng = random.Random(f"kills of {verb}")
     tally, kills, times = Counter[str](), 0, 0
     while kills < KILLS:
-        folder = _fresh(work, tmp_path / f"killed{times}")
+        folder = begun(work, tmp_path / f"killed{times}")
         times += 1
         while words := work.words(folder):
             moment = _moment(whole, rng) if kills < KILLS else {}
@@ -63,20 +51,8 @@ def test_kills_change_nothing_lose_nothing_and_leave_nothing(
         )
 
 
-def _fresh(work: Work, folder: Path) -> Path:
-    folder.mkdir()
-    work.begin(folder)
-    return folder
-
-
-def _words(work: Work, folder: Path) -> list[str]:
-    words = work.words(folder)
-    assert words is not None
-    return words
-
-
 def _moment(whole: Ended, rng: random.Random) -> dict[str, Any]:
     """A moment of the undisturbed work, by count of its events or by the clock."""
     if rng.random() < 0.5:
-        return {"kill_at": rng.randint(1, whole.events)}
-    return {"kill_after": rng.uniform(0, whole.seconds)}
+        return {"at": rng.randint(1, whole.events)}
+    return {"after": rng.uniform(0, whole.seconds)}
