@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +13,6 @@ from pcclip.stopping import stoppable
 
 TRAINER_VERBS = ("fit", "validate", "test")
 _GOES_ON = dict.fromkeys(("fit", "resume"), "`pcclip resume` goes on with its folder, or the same command")
-_DEAD_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (.+?)\.?(?: |$)")
 
 
 def _trainer(arguments: list[str]) -> None:
@@ -168,13 +167,23 @@ def main(args: Sequence[str] | None = None) -> int:
 def _user_error(error: BaseException | None) -> PcclipError | None:
     """The user's error in a chain of causes: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, PcclipError):
-        if isinstance(error, RuntimeError) and (dead := _DEAD_WORKER.match(str(error))):
+        if _is_of_a_dead_worker(error):
             return PcclipError(
-                f"a process that reads data has died ({dead[1]}); out of memory, as a rule: give fewer "
-                f"workers. What was saved is kept, and is gone on with."
+                "a process that reads data has died, of too little memory as a rule: give fewer workers. "
+                "What was saved is kept: go on with it as after any stop."
             )
         error = error.__cause__ or error.__context__
     return error
+
+
+def _is_of_a_dead_worker(error: BaseException) -> bool:
+    """Whether torch says that a data worker has died, or could not take what a dead one had sent."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "_try_get_data" for frame, _ in frames)
 
 
 if __name__ == "__main__":

@@ -51,15 +51,18 @@ class Stop:
     def hear(self, number: int, _frame: FrameType | None) -> None:
         """The handler of both signals."""
         first, self.number = self.number is None, self.number or number
-        if first and number == signal.SIGTERM:
+        if number == signal.SIGTERM and self._timer is None:
             self._timer = threading.Timer(_PATIENCE, self._end)
             self._timer.daemon = True
             self._timer.start()
         theirs = signal.getsignal(signal.SIGTERM)
-        if first and theirs != self.hear and callable(theirs):  # a library that stops at a good moment
-            if number == signal.SIGINT:
+        if theirs != self.hear and callable(theirs):  # Lightning's: it stops between two steps, and saves
+            # SIGTERM may come twice, from the scheduler and from the first rank; a second Ctrl-C is meant.
+            if number == signal.SIGTERM:
+                return
+            if first:
                 signal.raise_signal(signal.SIGTERM)
-            return
+                return
         raise Interrupted(number)
 
     def _end(self) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_OF_A_PATH = re.compile(r"\bmodel-[0-9a-f]{32}\b")  # notes on models, named by where these lie
 READERS = ("rank", "search")
 """Verbs that keep what they have embedded, and write what they are asked to."""
 VERBS = ("write", "prepare", "bank", "fit", "evaluate", "export")
@@ -170,7 +172,7 @@ def outcome(folder: Path) -> dict[str, str]:
     """
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
+        name = _OF_A_PATH.sub("model", str(path.relative_to(folder)))
         if name == "tmp" or name.startswith("tmp/pymp-"):  # sockets of Python's multiprocessing
             continue
         if path.is_symlink():
