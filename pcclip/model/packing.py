@@ -5,12 +5,12 @@ Shape letters: B texts, L columns of tokens, T real tokens of all texts laid end
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,11 +54,12 @@ class Grid:
         y = y.reshape(-1, width)
         return y if self.cells is None else _Pick.apply(y, self.cells)  # type: ignore[no-any-return]
 
-    def attend_once(self, q_BW: Tensor, kv_TW: Tensor, heads: int) -> Tensor:
-        """Attention of the token read of each text to those that it may see: (B, W), (T, 2 W) to (B, W)."""
-        width = q_BW.shape[1]
-        q = q_BW.view(-1, 1, heads, width // heads).transpose(1, 2)
-        k, v = self._spread(kv_TW).view(*self.size, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
+    def attend_once(self, qkv_TW: Tensor, heads: int) -> Tensor:
+        """Attention of the token read of each text to those that it may see: (T, 3 W) to (B, W)."""
+        width = qkv_TW.shape[1] // 3
+        q = qkv_TW[self.read, :width].view(-1, 1, heads, width // heads).transpose(1, 2)
+        packed = self._spread(qkv_TW[:, width:])
+        k, v = packed.view(*self.size, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
         return _scaled_dot_product(q, k, v, attn_mask=self.keys).reshape(-1, width)
 
     def _spread(self, x: Tensor) -> Tensor:
@@ -70,22 +71,22 @@ class Grid:
 
 @dataclass(frozen=True)
 class Packed:
-    """Attention among tokens laid end to end, by FlashAttention's kernel for texts of unequal length.
+    """Attention among tokens laid end to end, by a kernel for short texts: no grid is filled or read back.
 
-    For causal towers in half precision on a GPU: no grid is filled, and none is read back.
+    For causal towers in half precision on a GPU.
 
     Attributes:
         texts: (T,) text of each token; the last few tokens, of none, fill T up and are never read.
         columns: (T,) column of each token.
         ends: (B + 2,) int32 where each text ends, 0 first.
-        longest: tokens of the longest text.
+        buckets: the texts by the tile that they fit in.
         read: (B,) index among the tokens of the one that the tower reads.
     """
 
     texts: Tensor
     columns: Tensor
     ends: Tensor
-    longest: int
+    buckets: tuple[tuple[int, Tensor], ...]
     read: Tensor
 
     def pick(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,38 +95,34 @@ class Packed:
 
     def attend(self, qkv_TW: Tensor, heads: int) -> Tensor:
         """As `Grid.attend`."""
-        kernel = ragged_attention()
-        assert kernel is not None
-        q, k, v = qkv_TW.view(len(qkv_TW), 3, heads, -1).unbind(1)
-        return kernel(q, k, v, self.ends, self.longest).reshape(len(qkv_TW), -1)
+        from pcclip.model.short_attention import (
+            causal_attention,
+        )  # Triton comes with PyTorch's GPU builds only
+
+        return causal_attention(qkv_TW, self.ends, self.buckets, heads)
+
+    def attend_once(self, qkv_TW: Tensor, heads: int) -> Tensor:
+        """As `Grid.attend_once`; the other tokens' results cost next to nothing."""
+        return self.attend(qkv_TW, heads)[self.read]
 
 
 @cache
-def ragged_attention() -> Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor] | None:
-    """PyTorch's causal attention over texts of unequal length; None before torch 2.10."""
+def _tiles() -> tuple[int, ...]:
     try:
-        from torch.nn.attention.varlen import varlen_attn
+        from pcclip.model.short_attention import TILES
     except ImportError:
-        return None
-    named = inspect.signature(varlen_attn).parameters
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in named else {"is_causal": True}
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, ends: Tensor, longest: int) -> Tensor:
-        y: Tensor = varlen_attn(q, k, v, ends, ends, longest, longest, **causal)
-        return y
-
-    return attend
+        return ()
+    return TILES
 
 
-def can_pack(device: torch.device, dtype: torch.dtype, head_width: int) -> bool:
-    """Whether `Packed` works: a GPU with FlashAttention's kernels, half precision, a head that they take."""
+def can_pack(device: torch.device, dtype: torch.dtype, head_width: int, longest: int) -> bool:
+    """Whether `Packed` works: Triton and a GPU with bf16, half precision, a head and texts that fit."""
     return (
         device.type == "cuda"
         and dtype in (torch.bfloat16, torch.float16)
-        and head_width % 8 == 0
-        and head_width <= 256
         and torch.cuda.get_device_capability(device) >= (8, 0)
-        and ragged_attention() is not None
+        and head_width in (16, 32, 64, 128)
+        and longest <= max(_tiles(), default=0)
     )
 
 
@@ -136,13 +133,19 @@ def pack(lengths: Sequence[int], read: Tensor) -> Packed:
         lengths: B numbers of tokens.
         read: (B,) columns of the tokens that the tower reads.
     """
-    device, real = read.device, sum(lengths)
-    rest = -real % _ROUND
-    counts = _upload([*lengths, rest], device)
-    ends = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-    texts = torch.repeat_interleave(counts, output_size=real + rest)
-    columns = (torch.arange(real + rest, device=device) - ends[texts]) * (texts < len(lengths))
-    return Packed(texts, columns, ends.int(), max(*lengths, rest), ends[: len(lengths)] + read)
+    device, texts = read.device, len(lengths)
+    counts = np.array([*lengths, -sum(lengths) % _ROUND], np.int32)
+    ends = np.append(0, counts.cumsum())
+    tile = np.searchsorted(_tiles(), counts)  # 0 for the shortest
+    order = np.argsort(tile, kind="stable")
+    uploaded = _upload([*counts.tolist(), *ends.tolist(), *order.tolist()], device)
+    counts_B, ends_B, order_B = torch.split(uploaded, [texts + 1, texts + 2, texts + 1])
+    text_T = torch.repeat_interleave(counts_B, output_size=int(ends[-1]))
+    column_T = (torch.arange(len(text_T), device=device) - ends_B[text_T]) * (text_T < texts)
+    sizes = np.bincount(tile, minlength=len(_tiles())).tolist()
+    parts = zip(_tiles(), torch.split(order_B.int(), sizes), strict=True)
+    buckets = tuple((size, part) for size, part in parts if len(part))
+    return Packed(text_T, column_T, ends_B.int(), buckets, ends_B[:texts] + read)
 
 
 def grid(lengths: Sequence[int], read: Tensor, causal: bool, visible: Tensor | None) -> Grid:

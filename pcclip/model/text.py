@@ -12,8 +12,9 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ class TextEncoder:
         if lengths is None or not self.trim:
             lengths = self.real_lengths(tokens).tolist()
         read = self._read(tokens)
-        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width()):
+        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width(), max(lengths)):
             return pack(lengths, read)
         visible = tokens != self.tower.pad_id if self.pad_mask else None
         return grid(lengths, read, self.causal, visible)
@@ -132,15 +133,16 @@ class TextEncoder:
         layout = self._layout(tokens, lengths)
         ids, columns = layout.pick(tokens)
         x_TW = tower.token_embedding(ids) + tower.positional_embedding[columns]
-        *blocks, last = tower.transformer.resblocks
-        enter, leave = self._steps()
-        for block in blocks:
-            x_TW = leave(block, x_TW, layout.attend(enter(block, x_TW), block.attn.num_heads))
-        y_BW = _attend_last(last, x_TW, layout, enter)
-        return _project(tower.text_projection, tower.ln_final(leave(last, x_TW[layout.read], y_BW)))
-
-    def _steps(self) -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor, Tensor], Tensor]]:
-        return _compiled() if self.compiled and torch.is_grad_enabled() else (_enter, _leave)
+        blocks = list(tower.transformer.resblocks)
+        heads = blocks[0].attn.num_heads
+        enter, through, leave = _EAGER
+        if self.compiled and torch.is_grad_enabled():
+            enter, through, leave = _compiled(x_TW.device.type)
+        qkv_TW = enter(blocks[0], x_TW)
+        for block, following in pairwise(blocks):
+            x_TW, qkv_TW = through(block, following, x_TW, layout.attend(qkv_TW, heads))
+        x_BW = leave(blocks[-1], x_TW[layout.read], layout.attend_once(qkv_TW, heads))
+        return _project(tower.text_projection, tower.ln_final(x_BW))
 
 
 def _enter(block: Any, x_TW: Tensor) -> Tensor:
@@ -154,22 +156,22 @@ def _leave(block: Any, x_TW: Tensor, y_TW: Tensor) -> Tensor:
     return x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
 
 
+def _through(block: Any, following: Any, x_TW: Tensor, y_TW: Tensor) -> tuple[Tensor, Tensor]:
+    """Out of a block and into the next: all between two attentions."""
+    x_TW = _leave(block, x_TW, y_TW)
+    return x_TW, _enter(following, x_TW)
+
+
+_EAGER = (_enter, _through, _leave)
+
+
 @cache
-def _compiled() -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor, Tensor], Tensor]]:
-    # Two small graphs for all blocks: the attention between them takes lengths that differ at every step.
-    return torch.compile(_enter, dynamic=True), torch.compile(_leave, dynamic=True)
-
-
-def _attend_last(
-    block: Any, x_TW: Tensor, layout: Grid | Packed, enter: Callable[[Any, Tensor], Tensor]
-) -> Tensor:
-    """Attention of the token read of each text to all its tokens that it may see: (B, width)."""
-    heads, width = block.attn.num_heads, x_TW.shape[1]
-    if isinstance(layout, Packed):
-        return layout.attend(enter(block, x_TW), heads)[layout.read]
-    x_TW = block.ln_1(x_TW)
-    q_BW = project_in(block.attn, x_TW[layout.read], 0, width)
-    return layout.attend_once(q_BW, project_in(block.attn, x_TW, width, 3 * width), heads)
+def _compiled(device: str) -> tuple[Any, Any, Any]:
+    # Small graphs that all blocks share: between them stands the attention, whose texts differ at every step.
+    # Launched from C++, because a GPU is done with a batch of 512 sooner than Python has launched it.
+    options: Any = {"cpp_wrapper": True} if device == "cuda" else None
+    enter, through, leave = (torch.compile(step, dynamic=True, options=options) for step in _EAGER)
+    return enter, through, leave
 
 
 def _project(projection: nn.Module | Tensor | None, x: Tensor) -> Tensor:
