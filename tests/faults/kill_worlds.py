@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_OF_A_PATH = re.compile(r"\bmodel-[0-9a-f]{32}\b")  # notes on models, named by where these lie
+_RANDOM = re.compile(r"(?<=\bmodel-)[0-9a-f]{32}|(?<=\bfeatures-)[0-9a-f]{32}")
+"""In names: of notes on models, by where these lie, and of a folder's embeddings."""
 READERS = ("rank", "search")
 """Verbs that keep what they have embedded, and write what they are asked to."""
 VERBS = ("write", "prepare", "bank", "fit", "evaluate", "export")
@@ -167,12 +168,12 @@ def outcome(folder: Path) -> dict[str, str]:
     """Hashes of all files below a folder, hidden ones and empty folders included.
 
     The system's temporary folder is below it too. Left out are TensorBoard's events, one file for each start;
-    of the others times, random ids, the folder's own path, and what the shards' indexes hold, which is made
+    of the others times, random ids, the folder's own path, and what indexes hold, which is made
     again where it is not of that very file.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = _OF_A_PATH.sub("model", str(path.relative_to(folder)))
+        name = str(path.relative_to(folder))
         if name == "tmp" or name.startswith("tmp/pymp-"):  # sockets of Python's multiprocessing
             continue
         if path.is_symlink():
@@ -181,12 +182,14 @@ def outcome(folder: Path) -> dict[str, str]:
             found[f"{name}/"] = ""
         elif not path.name.startswith("events.out.tfevents"):
             content = _content(path).replace(str(folder).encode(), b"FOLDER")
-            found[name] = hashlib.sha256(content).hexdigest()
+            digest = hashlib.sha256(content).hexdigest()
+            found[_RANDOM.sub(digest, name)] = digest
     return found
 
 
 def _content(path: Path) -> bytes:
-    if path.parent.name == ".pcclip-cache":
+    in_gallery = path.parent.name.startswith("gallery-")
+    if path.parent.name == ".pcclip-cache" or (in_gallery and path.stem == "index"):
         return b""
     if path.suffix == ".ckpt":
         return _of_checkpoint(path)
