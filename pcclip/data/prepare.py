@@ -19,10 +19,10 @@ import numpy as np
 from pcclip.data.card import write_card
 from pcclip.data.progress import progress_bar
 from pcclip.data.recipe import SCHEMA, claim, write_json
+from pcclip.data.sets import is_finished
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from pcclip.data.sources.base import SPLITS, CaptionedPictures, DescribedPictures, Source, Split
 from pcclip.data.triples import Differences, Pool, TripleJob
-from pcclip.data.writer import is_finished
 from pcclip.errors import PcclipError
 from pcclip.generation.pairs import PairPlan
 from pcclip.generation.questions import questions

@@ -27,10 +27,9 @@ from pcclip.data.records import (
     check_key,
     stable_hash,
 )
-from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet
+from pcclip.data.sets import MARKER, SET_FILE, ShardEntry, ShardSet
 from pcclip.errors import PcclipError
 
-MARKER = ".pcclip-writing"
 _LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json(\.\w+)?\.tmp")
 
 
@@ -202,14 +201,6 @@ class ShardSetWriter:
         if self._shard is not None:
             self._shards.append(self._shard.finish())
             self._shard = None
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a folder holds a finished set; removes the mark of a writer that was killed at its very end."""
-    finished = (folder / SET_FILE).exists()
-    if finished:
-        (folder / MARKER).unlink(missing_ok=True)
-    return finished
 
 
 class _SeenKeys:

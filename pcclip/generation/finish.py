@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pcclip.data.writer import is_finished
+from pcclip.data.sets import is_finished
 from pcclip.errors import PcclipError
 from pcclip.generation.checks import Repeats
 from pcclip.generation.job_card import CARD, write_card
