@@ -12,12 +12,11 @@ from tests.faults.kill_zygote import Zygote
 
 @pytest.mark.parametrize("verb", ["bank", "fit"])
 def test_a_killed_worker_ends_the_work_with_a_message_and_it_goes_on(
-    verb: str, world: World, zygote: Zygote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, world: World, zygote: Zygote, undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = work_of(verb, world)
-    undisturbed, folder = (begun(work, tmp_path / name) for name in ("whole", "killed"))
-    whole = zygote.run(words_of(work, undisturbed), undisturbed)
-    assert whole.status == 0, whole.said
+    folder = begun(work, tmp_path / "killed")
+    whole, expected = undisturbed(verb)
     ended = zygote.run(words_of(work, folder), folder, at=whole.events // 3, to="worker")
     assert ended.status == 1, ended.said
     assert ended.heard is not None
@@ -27,6 +26,6 @@ def test_a_killed_worker_ends_the_work_with_a_message_and_it_goes_on(
     assert not (folder / work.last).exists()
     again = zygote.run(words_of(work, folder), folder)
     assert again.status == 0, again.said
-    assert outcome(folder) == outcome(undisturbed)
+    assert outcome(folder) == expected
     with capsys.disabled():
         print(f"\n{verb}: a killed worker ended it after {ended.heard:.1f} s; outcome equal")
