@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pcclip import __version__
 from pcclip.errors import PcclipError
+from pcclip.stopping import stoppable
 
 TRAINER_VERBS = ("fit", "validate", "test")
+_GOES_ON = dict.fromkeys(("fit", "resume"), "`pcclip resume` goes on with its folder, or the same command")
 
 
 def _trainer(arguments: list[str]) -> None:
@@ -139,7 +142,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: words after `pcclip`; the process's own when None.
 
     Returns:
-        Exit status: 0, 1 after an error of the user's files or settings, 2 for an unknown verb.
+        Exit status: 0, 1 after an error of the user's files or settings, 2 for an unknown verb, 128 + the
+        signal's number after SIGTERM (143) or Ctrl-C (130).
     """
     words = list(sys.argv[1:] if args is None else args)
     if not words or words[0] in ("-h", "--help", "--version"):
@@ -151,21 +155,42 @@ def main(args: Sequence[str] | None = None) -> int:
     from pcclip.config_rules import enforce  # imports jsonargparse, which every verb needs
 
     enforce()
-    try:
-        VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
-    except Exception as error:
-        if (mine := _user_error(error)) is None:
-            raise
-        print(f"pcclip {words[0]}: {mine}", file=sys.stderr)
-        return 1
-    return 0
+    with stoppable() as stop:
+        try:
+            VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            told = stop.number is not None and isinstance(error, SystemExit) and error.code == stop.status
+            if told or (stop.number is None and isinstance(error, SystemExit | KeyboardInterrupt)):
+                raise
+            mine = _user_error(error)
+            if stop.number is None and mine is None:
+                raise
+            goes_on = _GOES_ON.get(words[0], "the same command goes on")
+            print(f"pcclip {words[0]}: {mine or f'stopped by {stop.name}; {goes_on}'}", file=sys.stderr)
+            return 1 if stop.number is None else stop.status
+        return 0
 
 
 def _user_error(error: BaseException | None) -> PcclipError | None:
     """The user's error in a chain of causes: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, PcclipError):
+        if _is_of_a_dead_worker(error):
+            return PcclipError(
+                "a process that reads data has died, of too little memory as a rule: give fewer workers. "
+                "What was saved is kept: go on with it as after any stop."
+            )
         error = error.__cause__ or error.__context__
     return error
+
+
+def _is_of_a_dead_worker(error: BaseException) -> bool:
+    """Whether torch says that a data worker has died, or could not take what a dead one had sent."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "_try_get_data" for frame, _ in frames)
 
 
 if __name__ == "__main__":

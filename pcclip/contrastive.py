@@ -110,7 +110,7 @@ def mean_over_rows(loss: Callable[..., Tensor], chunk_rows: int, world: World, *
         return loss(Chunk(0, rows, offset), *local)
     means = []
     # Not slices: the gradient of each would be a tensor of all rows.
-    for number, part in enumerate(zip(*(one.split(chunk_rows) for one in local), strict=True)):
+    for number, part in enumerate(zip(*(torch.split(one, chunk_rows) for one in local), strict=True)):
         chunk = Chunk(number * chunk_rows, len(part[0]), offset)
         mean: Any = checkpoint(loss, chunk, *part, use_reentrant=False, preserve_rng_state=False)
         means.append(mean * (chunk.rows / rows))

@@ -6,15 +6,21 @@ import itertools
 import os
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from pcclip.errors import PcclipError
 
+_LOCK = ".lock"
+_ORPHANS = 12.0
+_held: dict[Path, FileLock] = {}
 _PREFIX = {"fit": "v", "validate": "validate", "test": "test"}
 
 
 def claim(runs: str, experiment: str, verb: str = "fit") -> str:
     """Make the next free version folder and return its name (`v000`, `v001`, ...).
 
-    Two processes that claim at the same moment get different folders.
+    Two processes that claim at the same moment get different folders. One that a killed start has left empty
+    is taken again.
 
     Args:
         runs: root of all runs.
@@ -25,17 +31,53 @@ def claim(runs: str, experiment: str, verb: str = "fit") -> str:
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
         version = f"{_PREFIX[verb]}{number:03d}"
-        try:
-            (parent / version).mkdir()
-        except FileExistsError:
-            continue
-        return version
+        folder = parent / version
+        folder.mkdir(exist_ok=True)
+        if not _begun(folder) and _take(folder, timeout=0):
+            if not _begun(folder):
+                return version
+            _held.pop(folder.resolve()).release()
     raise AssertionError("unreachable")
 
 
+def hold(run: Path) -> None:
+    """Keep a run folder to this process until `let_go`, by `RUN/.lock`; a killed process lets go of it.
+
+    Raises:
+        PcclipError: another process works in it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    # The data workers of a killed process hold on for some seconds, until they find themselves alone.
+    if not _take(run, timeout=_ORPHANS):
+        raise PcclipError(f"{run}: another process works in this run folder. Wait for it, or name another")
+
+
+def let_go() -> None:
+    """Give back all run folders that this process holds."""
+    while _held:
+        _held.popitem()[1].release()
+
+
+def _begun(run: Path) -> bool:
+    return any(entry.name != _LOCK for entry in run.iterdir())
+
+
+def _take(run: Path, timeout: float) -> bool:
+    key = run.resolve()
+    if key not in _held:
+        lock = FileLock(run / _LOCK)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            return False
+        _held[key] = lock
+    return True
+
+
 def point_latest(run: Path) -> None:
-    """Let `EXPERIMENT/latest` point at `run`, atomically; called when a fit has finished."""
-    link = run.parent / f".latest-{os.getpid()}"
+    """Let `EXPERIMENT/latest` point at `run`, atomically; called when a fit is about to finish."""
+    link = run.parent / f".latest-{run.name}"
+    link.unlink(missing_ok=True)  # of a process that was killed here
     link.symlink_to(run.name)
     os.replace(link, run.parent / "latest")
 

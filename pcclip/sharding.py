@@ -94,7 +94,9 @@ def whole(module: nn.Module) -> Iterator[None]:
         return
     for unit in units:
         unit.reshard()  # validation leaves some of the weights together
-    spread = [(m, n, p) for m in module.modules() for n, p in m._parameters.items() if isinstance(p, DTensor)]
+    spread: list[tuple[nn.Module, str, Any]] = [
+        (m, n, p) for m in module.modules() for n, p in m._parameters.items() if isinstance(p, DTensor)
+    ]
     with torch.inference_mode(False):
         together = [nn.Parameter(p.full_tensor().detach(), p.requires_grad) for _, _, p in spread]
     worn = [_take_off(unit) for unit in units]

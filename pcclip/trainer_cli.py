@@ -11,26 +11,29 @@ from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from pcclip.callbacks.checkpoint import RunCheckpoint
+from pcclip.callbacks.checkpoint import RunCheckpoint, WholeFiles
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
+from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
-from pcclip.runs import claim
+from pcclip.runs import claim, hold, let_go
+from pcclip.stopping import current
 from pcclip.strategies import register as register_strategies
 from pcclip.training import DifferenceTraining
 
 _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that Lightning launches
 
-_PLACES = ("RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")
+_PLACES = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 """Where launchers say which process this is; all are 0 in the first rank."""
 
 
@@ -43,6 +46,14 @@ class SaveRunConfig(SaveConfigCallback):
         resumed = folder is not None and (Path(folder) / self.config_filename).is_file()
         if folder is not None and not trainer.strategy.broadcast(resumed):
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file; a kill leaves it whole or absent."""
+        assert trainer.log_dir is not None
+        folder = Path(trainer.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(folder / self.config_filename, text.encode())
 
 
 class PcclipCLI(LightningCLI):
@@ -80,13 +91,20 @@ class PcclipCLI(LightningCLI):
         """Claim the run folder, and log to it."""
         settings = self.config[self.subcommand]
         if settings.trainer.logger is True and not settings.trainer.fast_dev_run:
-            kwargs["logger"] = TensorBoardLogger(settings.runs, settings.experiment, self._version(settings))
+            version = self._version(settings)
+            if _is_first_rank():
+                hold(Path(settings.runs, settings.experiment, version))
+            kwargs["logger"] = TensorBoardLogger(settings.runs, settings.experiment, version)
         own = (
             [Throughput()]
             if settings.trainer.enable_progress_bar is False
             else [Throughput(), StepProgress()]
         )
         kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
+        plugins = self._get(self.config_init, "trainer").plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, WholeFiles()]
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
@@ -98,11 +116,15 @@ class PcclipCLI(LightningCLI):
             return str(settings.version)
         if _VERSION_OF_RUN in os.environ:
             return os.environ[_VERSION_OF_RUN]
-        if any(int(os.environ.get(name, "0")) > 0 for name in _PLACES):
+        if not _is_first_rank():
             return "pending"  # Lightning takes the first rank's folder
         version = claim(settings.runs, settings.experiment, self.subcommand)
         os.environ[_VERSION_OF_RUN] = version
         return version
+
+
+def _is_first_rank() -> bool:
+    return not any(int(os.environ.get(name, "0")) for name in _PLACES)
 
 
 def run(arguments: list[str]) -> PcclipCLI:
@@ -125,6 +147,7 @@ def run(arguments: list[str]) -> PcclipCLI:
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},  # it saves by itself, whole or not at all
             parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
             args=arguments,
         )
@@ -134,9 +157,13 @@ def run(arguments: list[str]) -> PcclipCLI:
             f"({str(error).splitlines()[0]})"
         ) from error
     except SIGTERMException:
+        stop = current()
+        stop.number = stop.number or signal.SIGTERM
         print(
-            "stopped by SIGTERM; the run is saved: `pcclip resume` goes on with its folder", file=sys.stderr
+            f"stopped by {stop.name}; the run is saved: `pcclip resume` goes on with its folder",
+            file=sys.stderr,
         )
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise SystemExit(stop.status) from None
     finally:
+        let_go()
         os.environ.pop(_VERSION_OF_RUN, None)

@@ -7,6 +7,7 @@ what it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -157,6 +158,8 @@ class BankWriter:
         if kind is None:
             self.close()
         else:
+            with contextlib.suppress(OSError):  # the error that stopped us may be a full disk
+                self.checkpoint()
             self.stop()
 
     def _resume(self) -> bool:

@@ -72,11 +72,14 @@ class Making:
         import torch
         from torch.utils.data import DataLoader
 
+        from pcclip.data.stream import leave_signals_to_the_main_process
+
         loader: DataLoader[Any] = DataLoader(
             self.pictures,  # type: ignore[arg-type]  # a map-style dataset, without importing torch
             batch_size=None,
             sampler=batches,
             num_workers=self.num_workers,
+            worker_init_fn=leave_signals_to_the_main_process,
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context=self.start_method if self.num_workers else None,
         )

@@ -93,7 +93,7 @@ def build_layout(path: object, members: list[Member]) -> Arrays:
         members: As `scan_tar` lists them.
 
     Raises:
-        ShardError: Two records have the same key, or one record two files of the same extension, or a name that
+        ShardError: Two records have the same key, one record has two files of the same extension, or a name
             leads elsewhere or cannot be shown.
     """
     numbers: dict[str, int] = {}

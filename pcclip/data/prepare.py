@@ -18,7 +18,8 @@ import numpy as np
 from pcclip.data.card import write_card
 from pcclip.data.progress import progress_bar
 from pcclip.data.recipe import SCHEMA, claim, write_json
-from pcclip.data.shards import SET_FILE, ShardIndex, ShardSetWriter, resolve_shards
+from pcclip.data.sets import is_finished
+from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from pcclip.data.sources.base import SPLITS, CaptionedPictures, DescribedPictures, Source, Split
 from pcclip.data.triples import Differences, Pool, TripleJob
 from pcclip.errors import PcclipError
@@ -76,7 +77,7 @@ def prepare(
 
 
 def _missing(part: Path) -> bool:
-    return not (part if part.suffix else part / SET_FILE).exists()
+    return not (part.exists() if part.suffix else is_finished(part))
 
 
 def _write_pictures(

@@ -24,6 +24,8 @@ from pcclip.untrusted import parse_json
 
 SET_FILE = "set.json"
 _LOCAL = "file://"
+MARKER = ".pcclip-writing"
+"""A writer's lock file; a folder that carries it is ours to clear."""
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,11 @@ def _matches(pattern: str) -> list[Path]:
         f"{pattern}: there is no such shard. Check the path in the setting; 'pcclip prepare' makes "
         "picture sets and 'pcclip write' triples, by the recipes in data_recipes/."
     )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a finished set; removes the mark of a writer that was killed at its very end."""
+    finished = (folder / SET_FILE).exists()
+    if finished:
+        (folder / MARKER).unlink(missing_ok=True)
+    return finished

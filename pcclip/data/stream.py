@@ -223,8 +223,8 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_sigterm_to_the_trainer(worker: int) -> None:
-    """Schedulers signal all processes of a job; a worker that died of it would stop the trainer unsaved."""
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Schedulers and terminals signal all processes of a job; a worker must not die before the main one."""
 
     def heard_again(*_: Any) -> None:
         os._exit(0)  # torch takes another status for a failure, and raises it amidst the trainer's saving
@@ -235,6 +235,7 @@ def _leave_sigterm_to_the_trainer(worker: int) -> None:
         signal.signal(signal.SIGTERM, heard_again)
 
     signal.signal(signal.SIGTERM, heard)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _WITH_WORKERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()
@@ -274,7 +275,7 @@ class BatchLoader(DataLoader[Any]):
             batch_size=None,
             sampler=cursor,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_sigterm_to_the_trainer,
+            worker_init_fn=leave_signals_to_the_main_process,
             num_workers=num_workers,
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,

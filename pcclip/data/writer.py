@@ -27,11 +27,10 @@ from pcclip.data.records import (
     check_key,
     stable_hash,
 )
-from pcclip.data.sets import SET_FILE, ShardEntry, ShardSet
+from pcclip.data.sets import MARKER, SET_FILE, ShardEntry, ShardSet
 from pcclip.errors import PcclipError
 
-MARKER = ".pcclip-writing"
-_LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json\.\w+\.tmp")
+_LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json(\.\w+)?\.tmp")
 
 
 class ShardSetWriter:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pcclip.data.files import sync_folder
 from pcclip.evaluation.protocol import Results
+from pcclip.folders import sync_files
 
 RESULTS = "results"
 FIT = "fit"
@@ -46,15 +48,20 @@ class Measured(dict[str, Results]):
 
     def save(self, folder: Path, beside: Mapping[str, bytes] | None = None) -> None:
         """Write one file per set, and others beside them by name; the folder appears whole."""
-        partial = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial, former = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
+        for left in (partial, former):  # by a process that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, results in self.items():
             results.save(partial / f"{name}.npz")
         for name, content in (beside or {}).items():
             (partial / name).write_bytes(content)
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its summary
-        os.replace(partial, folder)
+        sync_files(partial)
+        if folder.exists():  # it goes whole as well
+            os.rename(folder, former)
+            shutil.rmtree(former)
+        os.rename(partial, folder)
+        sync_folder(folder.parent)
 
     @classmethod
     def load(cls, folder: Path) -> Measured:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pcclip.errors import PcclipError
 from pcclip.export.files import (
-    refuse_existing,
-    whole_folder,
+    refuse_export,
+    whole_export,
     write_open_clip,
     write_text,
     write_tokenizer,
@@ -54,7 +54,7 @@ def export(
         )
     subject = find_subject(run, pretrained, stage)
     folder = Path(out).expanduser() if out else subject.default_folder(to, part)
-    refuse_existing(folder)  # before anything takes long
+    refuse_export(folder)  # before anything takes long
 
     from pcclip.model.towers import load_towers
 
@@ -81,7 +81,7 @@ def write_export(towers: Towers, subject: Subject, folder: Path, to: To, part: P
     from pcclip.export.card import licence_note, model_card
 
     meta = _meta(towers, subject)
-    with whole_folder(folder) as partial:
+    with whole_export(folder) as partial:
         refused = _write(towers, partial, meta, to, part)
         (partial / "README.md").write_text(
             model_card(towers, subject, meta, to, part, folder.name, refused), encoding="utf-8"
@@ -94,10 +94,8 @@ def _write(towers: Towers, partial: Path, meta: Mapping[str, Any], to: To, part:
     from pcclip.model.errors import ModelError
 
     if part == "text":
-        partial.mkdir()
         write_text(towers, partial)
     elif to == "transformers":
-        partial.mkdir()
         write_transformers(towers, partial)
     else:
         write_open_clip(towers, partial, meta)

@@ -1,50 +1,36 @@
-"""Files of the formats, and a folder that appears whole or not at all."""
+"""Files of the formats, and the folder that they are written into."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcclip.data.files import sync_folder
 from pcclip.errors import PcclipError
+from pcclip.folders import whole_folder
 
 if TYPE_CHECKING:
     from pcclip.model.towers import Towers
 
 
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_export(folder: Path) -> AbstractContextManager[Path]:
     """A folder to write into, which gets its name when all is there, and goes if something fails.
 
     Raises:
         PcclipError: The name is taken, or cannot be made.
     """
-    refuse_existing(folder)
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    refuse_export(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PcclipError(
             f"{folder.parent}: cannot be made ({error.strerror}); name another --out"
         ) from error
-    try:
-        yield partial
-        for file in partial.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        refuse_existing(folder)
-        os.replace(partial, folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return whole_folder(folder)
 
 
-def refuse_existing(folder: Path) -> None:
+def refuse_export(folder: Path) -> None:
     """Refuses a name that is taken.
 
     Raises:
@@ -57,16 +43,16 @@ def refuse_existing(folder: Path) -> None:
 
 
 def write_open_clip(towers: Towers, folder: Path, meta: Mapping[str, Any]) -> None:
-    """open_clip's files, and `pcclip.json`; makes the folder.
+    """open_clip's files, and `pcclip.json`, into a folder that exists.
 
     Args:
         towers: What is exported.
-        folder: Must not exist.
+        folder: Empty.
         meta: What `pcclip.json` says of base weights and training.
     """
-    from pcclip.model.checkpoint import save_folder
+    from pcclip.model.checkpoint import write_files
 
-    save_folder(towers, folder, dict(meta))
+    write_files(towers, folder, dict(meta))
 
 
 def write_tokenizer(towers: Towers, folder: Path) -> None:

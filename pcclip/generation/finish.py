@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pcclip.data.sets import is_finished
 from pcclip.errors import PcclipError
 from pcclip.generation.checks import Repeats
 from pcclip.generation.job_card import CARD, write_card
@@ -91,6 +92,8 @@ class Finish(ABC):
             )
         if not self.last_file.exists():
             self.make(rejected)
+        else:
+            is_finished(self.last_file.parent)  # clears what a kill at the end of a shard set leaves
         made = self.made()
         write_card(folder, self.what, self.about, made.count, made.card, counts, made.samples)
         return made.count

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import uuid
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pcclip.folders import whole_folder
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import merged_state
 from pcclip.model.sources import CONFIG, WEIGHTS, differences
@@ -62,27 +60,31 @@ def save_folder(
         raise ModelError(
             f"{folder}: exists already, and nothing is overwritten; move it away or name another"
         )
+    with whole_folder(folder) as partial:
+        write_files(towers, partial, meta, logit_scale=logit_scale)
+    return folder
+
+
+def write_files(
+    towers: Towers, folder: Path, meta: dict[str, Any] | None = None, *, logit_scale: float | None = None
+) -> None:
+    """Write the files of `save_folder` into a folder that exists, and is empty.
+
+    Raises:
+        ModelError: the logit scale is not positive.
+    """
     if logit_scale is not None and not logit_scale > 0:
         raise ModelError(f"logit_scale is a factor on similarities and must be above 0, got {logit_scale}")
     state = {n: t.detach().cpu().contiguous().clone() for n, t in merged_state(towers.clip).items()}
     if logit_scale is not None:
         state["logit_scale"] = torch.full_like(state["logit_scale"], math.log(logit_scale))
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    partial.mkdir(parents=True)
-    try:
-        save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
-        config = {"model_cfg": towers.model_config, "preprocess_cfg": towers.preprocess_config()}
-        _write_json(partial / CONFIG, config)
-        fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
-        _write_json(partial / META, {**describe(towers), "fingerprints": fingerprints, **(meta or {})})
-        if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
-            towers.tokenizer.save_pretrained(str(partial))
-        _sync(partial)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    config = {"model_cfg": towers.model_config, "preprocess_cfg": towers.preprocess_config()}
+    _write_json(folder / CONFIG, config)
+    fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
+    _write_json(folder / META, {**describe(towers), "fingerprints": fingerprints, **(meta or {})})
+    if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
+        towers.tokenizer.save_pretrained(str(folder))
 
 
 def read_meta(folder: Path | str) -> dict[str, Any]:
@@ -169,9 +171,3 @@ def _weights_name(base: dict[str, Any]) -> str:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
-def _sync(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())

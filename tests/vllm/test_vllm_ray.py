@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_settings import ENGINE, ENVIRONMENT
-from jobs import PROMPTS, ROOT, recipe, records, start, triples, write_rows
+from jobs import PROMPTS, ROOT, made, recipe, records, start, triples, write_rows
 
 from pcclip.cli import main
 
@@ -71,11 +71,11 @@ def test_two_engines_write_what_one_writes_and_outlive_a_killed_worker(
 
     one, two = records(alone), records(out)
     same = sum(a["text"] == b["text"] for a, b in zip(one, two, strict=True)) / ROWS
-    print(f"same text on two engines: {same:.1%}; {said.splitlines()[-1]}")
+    print(f"{len(two)} rows, same text on two engines: {same:.1%}; {said.splitlines()[-1]}")
     assert [r["row"] for r in two] == list(range(ROWS))
     assert all(r["error"] is None for r in two)
-    assert same >= 0.95
-    assert [r["tokens"][0] for r in one] == [r["tokens"][0] for r in two]
+    assert two == one
+    assert made(out) == made(alone)  # answers, shards and card, byte for byte
     assert {t.source["writer"] for t in triples(out)} == {"vllm"}
     assert json.loads((alone / "job.json").read_text()) == json.loads((out / "job.json").read_text())
     assert main(["write", "--config", str(config)]) == 0  # without Ray: it is the same job, and done

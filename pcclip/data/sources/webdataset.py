@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import Picture, ShardError, image_extension, stable_hash
+from pcclip.data.sets import MARKER
 from pcclip.data.shards import SET_FILE, ShardIndex, resolve_shards
 from pcclip.data.sources.base import SPLITS, Split
 from pcclip.data.sources.captions import told, usable
 from pcclip.data.sources.splits import SharedOut
-from pcclip.data.writer import MARKER
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
 

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pcclip.inference.model import DifferenceModel, load
 from pcclip.inference.serve.answers import Answers
 from pcclip.inference.serve.app import make_app
 from pcclip.inference.serve.thumbnails import Thumbnails
+from pcclip.stopping import current
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 2**20
@@ -81,6 +83,8 @@ def serve(
         names, addresses = _names(host)
         app = make_app(answers, thumbnails, title, names, addresses)
         asyncio.run(_run(app, listening, host))
+        print(f"pcclip serve: stopped by {current().name}", file=sys.stderr)
+        raise SystemExit(current().status)
     finally:
         listening.close()
 
@@ -158,8 +162,13 @@ async def _run(app: web.Application, listening: socket.socket, host: str) -> Non
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     stop = asyncio.Event()
+
+    def heard(number: int) -> None:
+        current().number = number
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, heard, number)
     try:
         await web.SockSite(runner, listening).start()
         _greet(listening.getsockname()[1], host)

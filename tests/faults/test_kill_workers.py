@@ -1,0 +1,31 @@
+"""A process that reads data is killed: the main one ends with a message in seconds, and its work goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.kill_worlds import World, begun, outcome, words_of, work_of
+from tests.faults.kill_zygote import Zygote
+
+
+@pytest.mark.parametrize("verb", ["bank", "fit"])
+def test_a_killed_worker_ends_the_work_with_a_message_and_it_goes_on(
+    verb: str, world: World, zygote: Zygote, undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = work_of(verb, world)
+    folder = begun(work, tmp_path / "killed")
+    whole, expected = undisturbed(verb)
+    ended = zygote.run(words_of(work, folder), folder, at=whole.events // 3, to="worker")
+    assert ended.status == 1, ended.said
+    assert ended.heard is not None
+    assert ended.heard < 30
+    assert "a process that reads data has died" in ended.said
+    assert "Traceback" not in ended.said
+    assert not (folder / work.last).exists()
+    again = zygote.run(words_of(work, folder), folder)
+    assert again.status == 0, again.said
+    assert outcome(folder) == expected
+    with capsys.disabled():
+        print(f"\n{verb}: a killed worker ended it after {ended.heard:.1f} s; outcome equal")
