@@ -19,6 +19,7 @@ from pcclip.arithmetic.plan import Plan, Wanted
 from pcclip.arithmetic.vectors import Arithmetic
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ class Cost:
     def load(cls, folder: Path) -> Cost:
         """What is noted in a tower's folder; nothing if none is."""
         try:
-            return cls(**json.loads((folder / COST).read_bytes()))
+            return cls(**parse_json((folder / COST).read_bytes()))
         except (OSError, ValueError, TypeError):
             return cls()
 
@@ -162,7 +163,7 @@ class Studio:
                 if file.read() != _END:
                     return False
             with Image.open(path) as picture:
-                return json.loads(picture.info[_NOTE])["digest"] == self._digest(one)
+                return parse_json(picture.info[_NOTE])["digest"] == self._digest(one)
         except (OSError, ValueError, KeyError, TypeError, SyntaxError):
             return False  # none yet, or no picture of ours
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +36,7 @@ from pcclip.data.records import (
     image_extension,
     stable_hash,
 )
+from pcclip.untrusted import load_array, parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,14 +65,14 @@ class Bank:
         self.source: list[dict[str, Any]] = about["source"]
         self._about = about
         self._count: int = about["count"]
-        mapped = np.load(folder / EMBEDDINGS, mmap_mode="r")
+        mapped = load_array(folder / EMBEDDINGS, mmap_mode="r")
         if mapped.shape != (self._count, self.dim) or mapped.dtype != self.dtype:
             raise ValueError(f"{EMBEDDINGS} holds {mapped.dtype} {mapped.shape}, not what {BANK_FILE} says")
         self._base: int = mapped.offset
         self._file = os.open(folder / EMBEDDINGS, os.O_RDONLY | os.O_CLOEXEC)
-        self._hashes = np.asarray(np.load(folder / HASHES, mmap_mode="r"))
-        self._hash_rows = np.asarray(np.load(folder / HASH_ROWS, mmap_mode="r"))
-        self._key_ends = np.asarray(np.load(folder / KEY_ENDS, mmap_mode="r"))
+        self._hashes = np.asarray(load_array(folder / HASHES, mmap_mode="r"))
+        self._hash_rows = np.asarray(load_array(folder / HASH_ROWS, mmap_mode="r"))
+        self._key_ends = np.asarray(load_array(folder / KEY_ENDS, mmap_mode="r"))
         self._key_bytes = np.memmap(folder / KEY_BYTES, np.uint8, "r").data
 
     @classmethod
@@ -88,7 +88,7 @@ class Bank:
         """
         folder = Path(folder)
         try:
-            about = json.loads((folder / BANK_FILE).read_bytes())
+            about = parse_json((folder / BANK_FILE).read_bytes())
             if about["schema"] != SCHEMA or about["kind"] != "bank":
                 raise ValueError(f"schema {about['schema']!r}, kind {about['kind']!r}")
             bank = cls(folder, about)

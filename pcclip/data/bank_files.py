@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pcclip.data.files import sync_folder, write_atomically
 from pcclip.data.records import SCHEMA, stable_hash
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 BANK_FILE = "bank.json"
 EMBEDDINGS = "embeddings.npy"
@@ -162,8 +163,8 @@ class BankWriter:
         try:
             if (self._partial / _PLAN).read_bytes() != self._plan:
                 return False
-            self.done = int(json.loads((self._partial / _PROGRESS).read_bytes())["rows"])
-        except FileNotFoundError:
+            self.done = int(parse_json((self._partial / _PROGRESS).read_bytes())["rows"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return (self._partial / _PLAN).exists()
         return True
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pcclip.data.files import write_atomically
 from pcclip.data.records import SCHEMA
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 TEXTS_FILE = "texts.json"
 TextKind = Literal["class texts", "pair texts"]
@@ -66,7 +67,7 @@ class ClassTexts:
         """
         file = Path(path) / TEXTS_FILE if Path(path).is_dir() else Path(path)
         try:
-            raw = json.loads(file.read_bytes())
+            raw = parse_json(file.read_bytes())
             if raw["schema"] != SCHEMA or raw["kind"] not in ("class texts", "pair texts"):
                 raise ValueError(f"schema {raw['schema']!r} and kind {raw['kind']!r}")
             pairs = raw["kind"] == "pair texts"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import threading
-import zipfile
-import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pcclip.data.files import write_atomically
+from pcclip.data.index_checks import MAX_EXTENSIONS, check_name, is_index
 from pcclip.data.records import ShardError
 from pcclip.data.tarscan import Member, record_names, scan_tar
+from pcclip.untrusted import load_arrays
 
 CACHE_FOLDER = ".pcclip-cache"
 _VERSION = 1
@@ -69,7 +70,7 @@ class ShardIndex:
         stamp = _stamp(path)
         cached = sidecar_path(path, cache_dir, "index.npz")
         arrays = read_sidecar(cached, stamp)
-        if arrays is None:
+        if arrays is None or not is_index(arrays, stamp[0]):
             arrays = _build(path, scan_tar(path))
             write_sidecar(cached, stamp, arrays)
         return cls(path, stamp, arrays)
@@ -200,12 +201,22 @@ def _build(path: Path, members: list[Member]) -> dict[str, npt.NDArray[Any]]:
             continue
         key, extension = split
         if key != current:
+            check_name(path, key)
             current, present = key, set()
             keys.append(key.encode("utf-8", "surrogateescape"))
             firsts.append(len(offsets))
         if extension in present:
             raise ShardError.at(path, key, f"has two files .{extension}", "Give every record its own key.")
         present.add(extension)
+        if extension not in numbers:
+            check_name(path, f"{key}.{extension}")
+            if len(numbers) >= MAX_EXTENSIONS:
+                raise ShardError.at(
+                    path,
+                    key,
+                    f"its .{extension} is one of more than {MAX_EXTENSIONS:,} kinds of file in the shard",
+                    "A key ends at the first dot of its last part; write others in place of the dots.",
+                )
         offsets.append(offset)
         sizes.append(size)
         kinds.append(numbers.setdefault(extension, len(numbers)))
@@ -232,21 +243,22 @@ def _build(path: Path, members: list[Member]) -> dict[str, npt.NDArray[Any]]:
 def _stamp(path: Path) -> Stamp:
     try:
         status = os.stat(path)
-    except OSError as error:
-        raise ShardError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ShardError(f"{path}: cannot be read ({why}). Check the path.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ShardError(f"{path}: is no file. Check the path.")
     return status.st_size, status.st_mtime_ns
 
 
 def read_sidecar(path: Path, stamp: Stamp) -> dict[str, npt.NDArray[Any]] | None:
     """The arrays that `write_sidecar` kept for a shard as it is now; None where there are none."""
     try:
-        # One read, so that a writer that replaces the file meanwhile cannot mix two versions.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            if tuple(stored["valid"].tolist()) != (_VERSION, *stamp):
-                return None
-            return {name: stored[name] for name in stored.files if name != "valid"}
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        arrays = load_arrays(path)
+    except (OSError, ValueError):
         return None  # absent or damaged: it is made again
+    valid = arrays.pop("valid", None)
+    return arrays if valid is not None and valid.ravel().tolist() == [_VERSION, *stamp] else None
 
 
 def write_sidecar(path: Path, stamp: Stamp, arrays: dict[str, npt.NDArray[Any]]) -> None:

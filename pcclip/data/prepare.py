@@ -8,7 +8,6 @@ evaluation where the source is a whole world.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from pcclip.generation.pairs import PairPlan
 from pcclip.generation.questions import questions
 from pcclip.generation.rules import RuleWriter
 from pcclip.generation.vocabulary import Attribute, Degree
+from pcclip.untrusted import parse_json
 
 
 def prepare(
@@ -129,7 +129,7 @@ def _with_margins(attributes: tuple[Attribute, ...], folder: Path) -> tuple[Attr
     for path in resolve_shards(str(folder)):
         index = ShardIndex.load(path)
         for at in range(len(index)):
-            known = json.loads(index.read(at, "json"))["attributes"]
+            known = parse_json(index.read(at, "json"))["attributes"]
             for name in relative:
                 values[name].append(float(known[name]))
     return tuple(

@@ -15,6 +15,7 @@ from pcclip.errors import PcclipError
 from pcclip.generation import rules
 from pcclip.generation.pairs import PairPlan
 from pcclip.generation.questions import questions
+from pcclip.untrusted import parse_json
 
 SCHEMA = 1
 _ALWAYS = ("pictures", "pairs", "method")
@@ -33,7 +34,7 @@ def claim(
     splits = list(SPLITS)
     if file.exists():
         try:
-            noted = json.loads(file.read_bytes())
+            noted = parse_json(file.read_bytes())
             made, splits = dict(noted["recipe"]), list(noted.get("splits", splits))
         except (ValueError, KeyError, TypeError) as error:
             raise PcclipError(

@@ -7,15 +7,17 @@ picture; `KEY.json` (with `KEY.1.jpg` and `KEY.2.jpg` where the payload is `pixe
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 
+from pcclip.data.decoding import open_picture, to_rgb
 from pcclip.errors import PcclipError
+from pcclip.untrusted import check_plain, parse_json
 
 SCHEMA = 1
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
@@ -47,14 +49,15 @@ def check_key(key: str, shard: object) -> None:
         not name
         or "." in name
         or key.startswith("/")
-        or any(ord(c) < 32 for c in key)
+        or ".." in key.split("/")
+        or any(ord(c) < 32 or ord(c) == 127 for c in key)
         or not _is_unicode(key)
     ):
         raise ShardError.at(
             shard,
             key,
-            "a key is a relative path whose last part is not empty and holds no dot "
-            "(WebDataset cuts the name at its first dot)",
+            "a key is a relative path without '..' and control characters, whose last part is not empty "
+            "and holds no dot (WebDataset cuts the name at its first dot)",
             "Rename the record, for example by putting '_' in place of '.'.",
         )
 
@@ -90,7 +93,7 @@ class Triple:
             ShardError: The json is broken, or it is not a triple of this schema.
         """
         try:
-            raw = json.loads(payload)
+            raw = parse_json(payload)
             schema, kind = raw["schema"], raw["kind"]
             triple = cls(key, raw["image1"], raw["image2"], raw["difference"], raw.get("source") or {})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,7 +110,10 @@ class Triple:
         return triple
 
     def check(self, shard: object) -> None:
-        """Raises ShardError where a field is empty, of a wrong type, or both pictures are the same."""
+        """Raises ShardError where a field is empty, of a wrong type, or both pictures are the same.
+
+        `source` must be what JSON can hold, at most `untrusted.MAX_DEPTH` deep.
+        """
         for name in ("image1", "image2", "difference"):
             value = getattr(self, name)
             if not isinstance(value, str):
@@ -129,6 +135,12 @@ class Triple:
             )
         if not isinstance(self.source, dict):
             raise ShardError.at(shard, self.key, "'source' is not a json object", _TRIPLE_REMEDY)
+        try:
+            check_plain(self.source)
+        except ValueError as error:
+            raise ShardError.at(
+                shard, self.key, f"its 'source' cannot be stored as json ({error})", "Write the record again."
+            ) from error
 
     def to_json(self) -> bytes:
         """The bytes of the record's json member: the same for the same triple."""
@@ -193,24 +205,25 @@ class Picture:
             )
         try:
             caption = members["txt"].decode() if "txt" in members else None
-            raw = json.loads(members["json"]) if "json" in members else {}
+            raw = parse_json(members["json"]) if "json" in members else {}
+            raw = raw if isinstance(raw, dict) else {}
+            ours = raw.get("schema") == SCHEMA and raw.get("kind") == "picture"
+            known = _known_of(raw) if ours else (None, {}, ())
         except ValueError as error:
             raise ShardError.at(
                 shard, key, f"its txt or json cannot be read ({error})", "Write the record again."
             ) from error
-        raw = raw if isinstance(raw, dict) else {}
-        ours = raw.get("schema") == SCHEMA and raw.get("kind") == "picture"
         if caption is None and not ours and isinstance(raw.get("caption"), str):
             caption = raw["caption"]
-        own = tuple(raw.get("captions") or ()) if ours else ()
+        class_name, attributes, captions = known
         return cls(
             key,
             members[extension],
             extension,
             caption,
-            raw.get("class") if ours else None,
-            dict(raw.get("attributes") or {}) if ours else {},
-            own or ((caption,) if caption else ()),
+            class_name,
+            attributes,
+            captions or ((caption,) if caption else ()),
         )
 
     def members(self) -> dict[str, bytes]:
@@ -237,23 +250,48 @@ def image_extension(extensions: Iterable[str]) -> str | None:
     return next((extension for extension in IMAGE_EXTENSIONS if extension in present), None)
 
 
-def decode_picture(image: bytes, key: str, shard: object) -> Image.Image:
+def decode_picture(image: bytes | Path, key: str, shard: object) -> Image.Image:
     """Decodes an encoded picture to RGB, completely, so that damage shows here.
 
+    Of an animation the first frame counts. Shades of 16 bits become shades of 8.
+
+    Args:
+        image: The encoded picture, or the file that holds it.
+        key: Named in errors.
+        shard: Named in errors.
+
     Raises:
-        ShardError: The bytes are no picture, or a damaged one.
+        ShardError: The bytes are no picture of `PICTURE_FORMATS`, a damaged one, or one of more than
+            `MAX_PIXELS` (pcclip.data.decoding).
     """
     try:
-        picture = Image.open(io.BytesIO(image))
-        picture.load()
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with open_picture(image) as picture:
+            picture.load()
+            return to_rgb(picture)
+    # Pillow's decoders raise whatever they trip over: struct.error, KeyError, MemoryError, zlib.error ...
+    except Exception as error:
         raise ShardError.at(
             shard,
             key,
-            f"its picture cannot be decoded ({error})",
+            f"its picture cannot be decoded ({error or type(error).__name__})",
             "Replace the picture, or write the set again without it.",
         ) from error
+
+
+def _known_of(raw: dict[str, Any]) -> tuple[str | None, dict[str, float | str], tuple[str, ...]]:
+    """Class, attributes and captions by our schema; ValueError where they are something else."""
+    check_plain(raw)
+    class_name, attributes, captions = (raw.get(name) for name in ("class", "attributes", "captions"))
+    if not isinstance(class_name, str | None):
+        raise ValueError("'class' is not a text")
+    if not isinstance(attributes, dict | None):
+        raise ValueError("'attributes' is not an object")
+    values = (attributes or {}).values()
+    if any(isinstance(value, bool) or not isinstance(value, str | int | float) for value in values):
+        raise ValueError("an attribute is neither a number nor a text")
+    if not isinstance(captions, list | None) or not all(isinstance(one, str) for one in captions or ()):
+        raise ValueError("'captions' is not a list of texts")
+    return class_name, attributes or {}, tuple(captions or ())
 
 
 def _is_unicode(text: str) -> bool:

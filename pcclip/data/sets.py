@@ -17,6 +17,7 @@ from braceexpand import braceexpand
 
 from pcclip.data.records import SCHEMA, Kind, Payload
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 SET_FILE = "set.json"
 
@@ -58,7 +59,7 @@ class ShardSet:
         """
         file = folder / SET_FILE
         try:
-            raw = json.loads(file.read_bytes())
+            raw = parse_json(file.read_bytes())
             if raw["schema"] != SCHEMA:
                 raise PcclipError(
                     f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set "

@@ -15,6 +15,8 @@ _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _SUM = struct.Struct("512B")
 _BLANK_CHECKSUM = sum(b" " * 8)
+_MAX_EXTRA = 1 << 20  # bytes of a long name or of PAX headers
+_MAX_TAIL = 1 << 30  # zeros after the end; tar pads to 10 KiB, or as much as it is told
 
 Member = tuple[str, int, int]
 """Name, offset of its payload in bytes, its size in bytes."""
@@ -31,7 +33,8 @@ def scan_tar(path: Path) -> list[Member]:
     whole file goes through `tarfile`.
 
     Raises:
-        ShardError: The file is no tar, is compressed or cut, or has links or data after its end.
+        ShardError: The file is no tar, is compressed or cut, or has anything but files and folders, or data
+            after its end.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -48,8 +51,14 @@ def scan_tar(path: Path) -> list[Member]:
             except (_NotPlain, ValueError):
                 members.clear()
                 end = _scan_any(path, file, size, members)
+            except _Impossible as error:
+                raise _cut(path, members, str(error)) from error
             _check_end(path, data, end, size, members)
     return members
+
+
+class _Impossible(Exception):
+    """A header that no writer of tars makes."""
 
 
 def _scan_plain(data: mmap.mmap, size: int, members: list[Member]) -> int:
@@ -65,6 +74,8 @@ def _scan_plain(data: mmap.mmap, size: int, members: list[Member]) -> int:
         if sum(_SUM.unpack(header)) - sum(header[148:156]) + _BLANK_CHECKSUM != checksum:
             raise _NotPlain
         length = int(header[124:136].rstrip(b"\0 ") or b"0", 8)
+        if length < 0:  # a reader that trusts it goes backwards, for ever
+            raise _Impossible(f"the header at byte {position} tells a size of {length} bytes")
         if kind == b"0":
             name = header[: header.index(0) if 0 in header[:100] else 100]
             if header[345]:
@@ -78,29 +89,73 @@ def _scan_plain(data: mmap.mmap, size: int, members: list[Member]) -> int:
 
 def _scan_any(path: Path, file: BinaryIO, size: int, members: list[Member]) -> int:
     file.seek(0)
+    end = 0
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=_Bounded(file, size), mode="r:", tarinfo=_Header) as tar:
             for member in tar:
-                if member.issym() or member.islnk() or member.issparse():
+                if not (member.isreg() or member.isdir()) or member.issparse():
                     raise ShardError(
-                        f"{path}: member {member.name!r} is a link or a sparse file. Write the tar with "
-                        "'tar --dereference --hard-dereference'."
+                        f"{path}: member {member.name!r} is {_kind(member)}. Write the tar from plain files, "
+                        "with 'tar --dereference --hard-dereference'."
                     )
+                if member.size < 0 or member.offset < end:
+                    raise _Impossible(f"the header at byte {member.offset} leads back")
+                end = member.offset + _BLOCK
                 if member.isreg():
                     members.append((member.name, member.offset_data, member.size))
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps them all otherwise
             return tar.offset
-    except (tarfile.TarError, ValueError, EOFError) as error:
-        raise _cut(path, members, str(error)) from error
+    # A hostile header makes tarfile raise more than its own errors: IndexError, OverflowError, KeyError ...
+    except (_Impossible, tarfile.TarError, ValueError, EOFError, LookupError, ArithmeticError) as error:
+        raise _cut(path, members, str(error) or type(error).__name__) from error
+    except (RecursionError, MemoryError) as error:
+        raise _cut(path, members, "its headers follow one another without end") from error
+
+
+class _Header(tarfile.TarInfo):
+    """A header; those that hold long names or PAX records must be of a sane size, not below zero."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        extra = self.type in (*_LONG_NAMES, *_PAX)
+        if self.size < 0 or (extra and self.size > _MAX_EXTRA):
+            raise _Impossible(f"the header at byte {self.offset} tells a size of {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]  # not in the stubs
+
+
+class _Bounded:
+    """A file that never makes room for more bytes than it has."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if count < 0 else min(count, left))
+
+
+_LONG_NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    if member.issparse():
+        return "a sparse file"
+    if member.issym() or member.islnk():
+        return "a link"
+    return "a device or a pipe" if member.isdev() else f"of the unknown type {member.type!r}"
 
 
 def _check_end(path: Path, data: mmap.mmap, end: int, size: int, members: list[Member]) -> None:
     if members and members[-1][1] + members[-1][2] > size:
-        raise _cut(path, members[:-1], f"the payload of {members[-1][0]!r} goes past the end of the file")
+        late = members[-1][0][:200]
+        raise _cut(path, members[:-1], f"the payload of {late!r} goes past the end of the file")
     if end + _BLOCK > size:
         raise _cut(path, members, "the end-of-archive mark is missing")
     if data[end : end + _BLOCK] != _ZEROS:
         raise _cut(path, members, f"there is no valid header at byte {end}")
+    if size - end > _MAX_TAIL:
+        raise ShardError(f"{path}: {size - end:,} bytes follow its end. Cut them off, or write it again.")
     if any(data[start : start + (1 << 20)].strip(b"\0") for start in range(end, size, 1 << 20)):
         raise ShardError(
             f"{path}: data follows the end-of-archive mark at byte {end}; a reader would lose it. Were tars "

@@ -20,6 +20,7 @@ from pcclip.data.index import ShardIndex, sidecar_path
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import Triple
 from pcclip.errors import PcclipError
+from pcclip.untrusted import load_array
 
 Tokenizer = Callable[[list[str]], Tensor]
 Ragged = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
@@ -137,7 +138,7 @@ class TokenTable:
     def row(self, record: int) -> npt.NDArray[np.int32]:
         """Ids of one text, without padding."""
         if self._arrays is None:
-            stored = np.asarray(np.load(self.path, mmap_mode="r"))
+            stored = np.asarray(load_array(self.path, mmap_mode="r"))
             ids = stored[1 + int(stored[0]) :]
             self._arrays = ids, np.cumsum(np.append(0, stored[1 : 1 + int(stored[0])]), dtype=np.int64)
         ids, ends = self._arrays

@@ -32,6 +32,7 @@ from pcclip.errors import PcclipError
 from pcclip.generation.prompts import PromptTemplate
 from pcclip.optim import MuonAdamW, parameter_groups
 from pcclip.precision import machine_precision
+from pcclip.untrusted import parse_json
 
 MODEL, TEXTS, ABOUT = "model", "texts.txt", "writer.json"
 _WORLD = 1000  # seed of its pictures; the demo's have 0
@@ -211,7 +212,7 @@ def _is_made(out: Path, settings: dict[str, Any]) -> bool:
     if not out.exists():
         return False
     try:
-        theirs = json.loads((out / ABOUT).read_bytes())["settings"]
+        theirs = parse_json((out / ABOUT).read_bytes())["settings"]
     except (OSError, ValueError, KeyError) as error:
         raise PcclipError(f"{out / ABOUT}: cannot be read ({error!r}). Give another 'out'.") from error
     mine = json.loads(json.dumps(settings))

@@ -5,7 +5,6 @@ python -m pcclip.demos.small_writer_report
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from pcclip.demos.written_texts import Worth, answers_of, known_pictures, read_t
 from pcclip.errors import PcclipError
 from pcclip.evaluation.finished import load_summaries
 from pcclip.evaluation.statistics import Estimate, mean_over_seeds
+from pcclip.untrusted import parse_json
 
 Summary = Mapping[str, Any]
 Rows = list[tuple[str, ...]]
@@ -68,7 +68,7 @@ def report(
     known = known_pictures(pictures)
     by_rules = worth(read_triples(rule_triples), known, taught)
     by_model = worth(read_triples(f"{job}/triples"), known, taught)
-    about = json.loads((Path(writer) / ABOUT).read_bytes())
+    about = parse_json((Path(writer) / ABOUT).read_bytes())
     tables = [
         (
             "The texts",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pcclip.demos.told import differing
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bootstrap import bootstrap
 from pcclip.evaluation.statistics import Estimate, Observations
+from pcclip.untrusted import parse_json
 
 _RESAMPLES = 200
 
@@ -122,7 +122,7 @@ def answers_of(job: Path) -> tuple[int, Counter[str]]:
         raise PcclipError(f"{job}: has no answers/. Name the 'out' of a `pcclip write` job.")
     for file in files:
         for line in file.read_bytes().splitlines():
-            record = json.loads(line)
+            record = parse_json(line)
             rows += 1
             if record["error"] is not None:
                 rejected["error"] += 1

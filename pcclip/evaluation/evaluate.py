@@ -21,6 +21,7 @@ from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.finished import Finished, finished_runs
 from pcclip.evaluation.measured import RESULTS, Measured
 from pcclip.evaluation.record import FILE, check_record, read_record, record
+from pcclip.untrusted import parse_json
 
 STAGES = {"tuned": "model", "interpolated": "interpolated"}
 """What a run is measured at, and the folder of its weights there."""
@@ -155,7 +156,7 @@ def _report(target: Target) -> None:
     file = target.folder / "estimates.json"
     of = {stage: read_record(target.folder / stage)["id"] for stage in target.stages}
     try:
-        estimates = json.loads(file.read_bytes())
+        estimates = parse_json(file.read_bytes())
         known = estimates["of"] == of
     except (OSError, ValueError, KeyError, TypeError):
         known = False

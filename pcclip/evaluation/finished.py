@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 SCHEMA = 1
 
@@ -72,7 +72,7 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
 
 def _load(file: Path) -> Summary:
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = parse_json(file.read_text(encoding="utf-8"))
         schema = summary["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PcclipError(f"{file}: is no summary of a run ({error!r}). Run it again.") from error

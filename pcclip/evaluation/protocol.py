@@ -25,6 +25,7 @@ from pcclip.evaluation.statistics import (
     Parts,
     Statistic,
 )
+from pcclip.untrusted import load_arrays, parse_json
 
 _SCHEMA = 2
 
@@ -187,25 +188,25 @@ class Results:
             PcclipError: The file is absent, damaged, or of another version.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                header = json.loads(stored["header"].tobytes())
-                if header["schema"] != _SCHEMA:
-                    raise ValueError(f"schema {header['schema']!r}, not {_SCHEMA}")
-                groups = {
-                    name: Observations(
-                        stored[f"{number}.first"],
-                        stored.get(f"{number}.second"),
-                        dict(zip(columns, stored[f"{number}.scores"], strict=True)),
-                    )
-                    for number, (name, columns) in enumerate(header["groups"].items())
-                }
-                statistics = {
-                    name: Statistic(value, stored[f"statistic{number}"], n)
-                    for number, (name, (value, n)) in enumerate(header["statistics"].items())
-                }
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            stored = load_arrays(path)
+            header = parse_json(stored["header"].tobytes())
+            if header["schema"] != _SCHEMA:
+                raise ValueError(f"schema {header['schema']!r}, not {_SCHEMA}")
+            groups = {
+                name: Observations(
+                    stored[f"{number}.first"],
+                    stored.get(f"{number}.second"),
+                    dict(zip(columns, stored[f"{number}.scores"], strict=True)),
+                )
+                for number, (name, columns) in enumerate(header["groups"].items())
+            }
+            statistics = {
+                name: Statistic(value, stored[f"statistic{number}"], n)
+                for number, (name, (value, n)) in enumerate(header["statistics"].items())
+            }
+            metrics = {name: tuple((g, c) for g, c in parts) for name, parts in header["metrics"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PcclipError(f"{path}: no results of an evaluation ({error}). Evaluate again.") from error
-        metrics = {name: tuple((g, c) for g, c in parts) for name, parts in header["metrics"].items()}
         return cls(
             header["evaluated"],
             header["pictures"],

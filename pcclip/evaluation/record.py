@@ -18,6 +18,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.models import Fingerprints
 from pcclip.evaluation.sets import EvaluationSet
+from pcclip.untrusted import parse_json
 
 FILE = "record.json"
 _SCHEMA = 1
@@ -58,7 +59,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         PcclipError: There is none, or it is of another version.
     """
     try:
-        found = json.loads((folder / FILE).read_bytes())
+        found = parse_json((folder / FILE).read_bytes())
         if found["schema"] != _SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
         return found

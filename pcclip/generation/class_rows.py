@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pcclip.data.sources.base import SPLITS, CaptionedPictures
 from pcclip.errors import PcclipError
 from pcclip.generation.picture_texts import picture_texts
 from pcclip.generation.rows import Row, RowSource
+from pcclip.untrusted import parse_json
 
 Known = dict[str, Mapping[str, float | str]]
 """Class names and what is known of each."""
@@ -186,7 +186,7 @@ def _listed(path: Path) -> list[str]:
             return [str(name) for name in yaml.safe_load(path.read_bytes())["names"].values()]
         if path.suffix != ".json":
             return [line for line in path.read_bytes().decode().splitlines() if line.strip()]
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
         return [str(name) for name in (raw["classes"] if isinstance(raw, dict) else raw)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PcclipError(

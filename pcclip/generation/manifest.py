@@ -20,6 +20,7 @@ from typing import Any
 
 from pcclip.data.files import sync_folder, write_atomically
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 JOB_FILE, MANIFEST, ANSWERS = "job.json", "manifest.jsonl", "answers"
 _LOCK = ".pcclip-write.lock"
@@ -130,7 +131,7 @@ class Manifest:
                 f"{path}: its checksum is not the one in {self.folder / MANIFEST}: it was changed after it "
                 "was written. Delete it and start the job again: it writes this chunk anew."
             )
-        return [json.loads(line) for line in data.splitlines()]
+        return [parse_json(line) for line in data.splitlines()]
 
     def records(self) -> Iterator[Record]:
         """All records, in the order of the rows."""
@@ -153,7 +154,7 @@ class Manifest:
             write_atomically(file, (json.dumps(noted, indent=1, ensure_ascii=False) + "\n").encode())
             return
         try:
-            theirs = dict(json.loads(file.read_bytes())["settings"])
+            theirs = dict(parse_json(file.read_bytes())["settings"])
         except (ValueError, KeyError, TypeError) as error:
             raise PcclipError(
                 f"{file}: cannot be read ({error}). Give another 'out', or delete {self.folder}."
@@ -183,7 +184,7 @@ class Manifest:
             sync_folder(self.folder)
         for number, line in enumerate(data[:whole].splitlines(), 1):
             try:
-                entry = ChunkEntry(**json.loads(line))
+                entry = ChunkEntry(**parse_json(line))
             except (ValueError, TypeError) as error:
                 raise PcclipError(
                     f"{file}: line {number} cannot be read ({error}). Delete that line and start the job "

@@ -7,7 +7,6 @@ job that is stopped and goes on elsewhere.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from pcclip.data.bank_files import (
 )
 from pcclip.data.records import SCHEMA, stable_hash
 from pcclip.generation.pair_spaces import Integers, Restriction
+from pcclip.untrusted import load_array, parse_json
 
 _CELLS = 1 << 21  # of the table of similarities that is in memory at a time
 
@@ -97,11 +97,11 @@ def read_vectors(folder: str | Path, keys: Sequence[str]) -> npt.NDArray[np.floa
     """
     folder = Path(folder)
     try:
-        about = json.loads((folder / BANK_FILE).read_bytes())
+        about = parse_json((folder / BANK_FILE).read_bytes())
         if about["schema"] != SCHEMA or about["kind"] != "bank":
             raise ValueError(f"schema {about['schema']!r}, kind {about['kind']!r}")
-        arrays = {name: np.load(folder / name, mmap_mode="r") for name in (EMBEDDINGS, HASHES, HASH_ROWS)}
-        ends = np.load(folder / KEY_ENDS, mmap_mode="r")
+        arrays = {name: load_array(folder / name, mmap_mode="r") for name in (EMBEDDINGS, HASHES, HASH_ROWS)}
+        ends = load_array(folder / KEY_ENDS, mmap_mode="r")
         names = np.memmap(folder / KEY_BYTES, np.uint8, "r").data
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BankError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pcclip.data.sources.base import CaptionedPictures, Split
 from pcclip.generation.pairs import PairPlan, Pairs, draw_pool, make_pairs
 from pcclip.generation.picture_texts import picture_text
 from pcclip.generation.rows import HasBytes, Row, RowSource
+from pcclip.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class PicturePairs(PairedPictures):
         """As `note` or the set's card says."""
         file = Path(self.pictures) / SET_FILE
         if not self.note and file.is_file():
-            return str(json.loads(file.read_bytes()).get("card", {}).get("licence") or super().licence())
+            return str(parse_json(file.read_bytes()).get("card", {}).get("licence") or super().licence())
         return self.note or super().licence()
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any
 from pcclip.errors import PcclipError
 from pcclip.generation.manifest import ANSWERS, JOB_FILE, MANIFEST, Record, flatten
 from pcclip.generation.writers.base import Answer, Request, WrappedWriter, Writer
+from pcclip.untrusted import parse_json
 
 _DECIDES = ("rows", "writer", "prompt", "sampling")
 """The settings that decide what a writer answers; what is made of it may differ."""
@@ -38,7 +39,7 @@ class Replay(WrappedWriter):
         """Compares the two jobs."""
         file = self.folder / JOB_FILE
         try:
-            theirs = dict(json.loads(file.read_bytes())["settings"])
+            theirs = dict(parse_json(file.read_bytes())["settings"])
             lines = (self.folder / MANIFEST).read_bytes().splitlines()
             self._sums: dict[int, str] = {e["chunk"]: e["sha256"] for e in map(json.loads, lines)}
         except (OSError, ValueError, KeyError, TypeError) as error:

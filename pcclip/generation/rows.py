@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 _PICTURES = ("picture1", "picture2")
 
@@ -153,7 +153,7 @@ class RowFile(RowSource):
 
     def _row(self, number: int, line: bytes, folder: Path) -> Row:
         try:
-            raw = json.loads(line)
+            raw = parse_json(line)
             picture1, picture2 = (folder / p if p else None for p in map(raw.get, _PICTURES))
             return Row(
                 number,

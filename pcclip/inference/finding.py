@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.finished import finished_runs
+from pcclip.untrusted import parse_json
 
 Stage = Literal["base", "tuned", "interpolated"]
 STAGES: dict[Stage, str] = {"tuned": "model", "interpolated": "interpolated"}
@@ -133,10 +134,9 @@ def _title(folder: Path) -> str:
 
 
 def _meta(folder: Path) -> Mapping[str, Any] | None:
-    import json
 
     try:
-        meta = json.loads((folder / _META).read_bytes())
+        meta = parse_json((folder / _META).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import uuid
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from pcclip.data.files import write_atomically
 from pcclip.data.records import IMAGE_EXTENSIONS
 from pcclip.errors import PcclipError
 from pcclip.evaluation.statistics import Floats
+from pcclip.untrusted import load_array, load_arrays
 
 EXTENSIONS = (*IMAGE_EXTENSIONS, "bmp", "gif", "tif", "tiff")
 """What a picture's name ends in, in any case."""
@@ -151,13 +151,13 @@ class Kept:
             try:
                 stored = _load(self._index)
                 name = str(stored["features"])
-                rows = np.load(self._folder / name, mmap_mode="r", allow_pickle=False)
+                rows = load_array(self._folder / name, mmap_mode="r")
                 entries = _entries(stored, rows)
             except FileNotFoundError:
                 if not self._index.is_file():
                     return None
                 error: Exception = FileNotFoundError("the embeddings are gone")
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as damage:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
                 error = damage
             else:
                 return entries
@@ -192,7 +192,7 @@ class Kept:
             try:
                 stored = _load(file)
                 yield _entries(stored, stored["rows"])
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 file.unlink(missing_ok=True)  # damaged: embedded anew
 
 
@@ -240,8 +240,7 @@ def _dump(entries: Entries, more: dict[str, npt.NDArray[Any]]) -> bytes:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    with np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return load_arrays(file)
 
 
 def _entries(stored: dict[str, Any], rows: Floats) -> Entries:

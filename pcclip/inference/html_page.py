@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from pcclip.data.decoding import upright
 from pcclip.errors import PcclipError
 from pcclip.inference.pictures import read_file
 from pcclip.inference.results import Ordered, shown, write_file
@@ -58,7 +59,7 @@ def thumbnail(file: Path, side: int = _SIDE) -> tuple[bytes, tuple[int, int]]:
     Raises:
         PcclipError: The picture cannot be read.
     """
-    picture = ImageOps.exif_transpose(read_file(file))
+    picture = upright(read_file(file))
     size = picture.size
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -20,6 +20,7 @@ from pcclip.model.errors import ModelError
 from pcclip.model.lora import merged_state
 from pcclip.model.sources import CONFIG, WEIGHTS, differences
 from pcclip.model.towers import Towers
+from pcclip.untrusted import parse_json
 
 META = "pcclip.json"
 
@@ -92,7 +93,7 @@ def read_meta(folder: Path | str) -> dict[str, Any]:
     """
     path = Path(folder) / META
     try:
-        meta = json.loads(path.read_text())
+        meta = parse_json(path.read_text())
         if meta["schema"] != 1:
             raise ModelError(f"{path}: schema {meta['schema']} is unknown here (1 is known): update pcclip")
     except FileNotFoundError:

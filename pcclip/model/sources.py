@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from open_clip.factory import parse_model_name
 from open_clip.pretrained import download_pretrained_from_hf
 
 from pcclip.model.errors import ModelError
+from pcclip.untrusted import parse_json
 
 CONFIG = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
@@ -125,7 +125,7 @@ def _hub_transformers(identifier: str, cache_dir: str | None) -> Path | None:
 def _transformers(name: str, folder: Path) -> Source:
     path = folder / TRANSFORMERS_CONFIG
     try:
-        kind = json.loads(path.read_text())["model_type"]
+        kind = parse_json(path.read_text())["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: says no model_type ({error!r}), so it is no model of transformers; an open_clip folder "
@@ -206,7 +206,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ModelError: the file is missing, no JSON, or has no model in it.
     """
     try:
-        config = json.loads(path.read_text())
+        config = parse_json(path.read_text())
         complete = {"embed_dim", "vision_cfg", "text_cfg"} <= config["model_cfg"].keys()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; an open_clip folder holds {CONFIG} and {WEIGHTS}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 
 from pcclip.data.sources.listed import Entry, ListedPictures, digest_of, key_of, read
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 _REMEDY = (
     "Give 'captions' the file captions_train2017.json or captions_val2017.json of COCO's "
@@ -76,7 +76,7 @@ class Coco(ListedPictures):
     def _read(self) -> dict[str, Any]:
         file = read(Path(self.captions), _REMEDY)
         try:
-            raw = json.loads(file.read_bytes())
+            raw = parse_json(file.read_bytes())
         except ValueError as error:
             raise PcclipError(f"{file}: cannot be read as JSON ({error}). {_REMEDY}") from error
         return raw if isinstance(raw, dict) else {}

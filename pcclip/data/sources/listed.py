@@ -119,9 +119,9 @@ class ListedPictures(SharedOut):
         for entry in self._entries():
             total += 1
             where = f"{self._list_file()}{entry.where and ': ' + entry.where}"
-            check_key(entry.key, where)
             if ".." in entry.key.split("/"):
                 raise PcclipError(f"{where}: {entry.file} lies outside of the folder of the pictures.")
+            check_key(entry.key, where)
             if entry.key in self._files:
                 raise PcclipError(
                     f"{where}: {entry.file or entry.key} has the key {entry.key!r}, and so has "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pcclip.data.sources.captions import told, usable
 from pcclip.data.sources.splits import SharedOut
 from pcclip.data.writer import MARKER
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 _log = logging.getLogger(__name__)
 _LEFT_OUT = -1
@@ -175,6 +175,6 @@ def _tars(spec: str) -> str:
 
 
 def _label(raw: bytes, key: str) -> str | None:
-    known: Sequence[Any] | dict[str, Any] = json.loads(raw)
+    known: Sequence[Any] | dict[str, Any] = parse_json(raw)
     value = known.get(key) if isinstance(known, dict) else None
     return None if value is None else str(value)

@@ -21,6 +21,7 @@ from pcclip.demos.painter.pictures import SIDE, embed_texts
 from pcclip.errors import PcclipError
 from pcclip.model.fingerprints import weights_digest
 from pcclip.model.towers import Towers, load_towers
+from pcclip.untrusted import parse_json
 
 ABOUT, UNET, SCHEDULER, CONDITION = "painter.json", "unet", "scheduler", "condition.safetensors"
 _BATCH = 16  # always as many rows: a product's last bits depend on how many there are
@@ -122,7 +123,7 @@ class PainterSource(GeneratorSource):
         """
         folder = Path(self.folder)
         try:
-            about: dict[str, Any] = json.loads((folder / ABOUT).read_bytes())
+            about: dict[str, Any] = parse_json((folder / ABOUT).read_bytes())
         except (OSError, ValueError) as error:
             raise PcclipError(
                 f"{folder / ABOUT}: cannot be read ({error}). Make a painter: python -m pcclip.demos.painter "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pcclip.evaluation.comparing.comparison import Comparison
 from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.rows import Row
 from pcclip.evaluation.statistics import Doubles
+from pcclip.untrusted import parse_json
 
 _INCH = 0.16  # height of one experiment's interval
 _MARKERS = "osD^vP*X"
@@ -160,7 +160,7 @@ def _curves(one: Experiment) -> list[Doubles]:
         if not file.is_file():
             continue
         try:
-            points: list[dict[str, Any]] = json.loads(file.read_bytes())["points"]
+            points: list[dict[str, Any]] = parse_json(file.read_bytes())["points"]
             rows = sorted((p["alpha"], p["zero_shot"], p["difference"]) for p in points)
         except (ValueError, KeyError, TypeError) as error:
             raise PcclipError(f"{file}: is no interpolation curve ({error!r}). Run it again.") from error

@@ -19,6 +19,7 @@ from pcclip.evaluation.encoding.embedding import Transform, embed
 from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
+from pcclip.untrusted import load_array
 
 
 class FeatureCache:
@@ -151,8 +152,8 @@ def _whole_rows(partial: Path, pictures: int) -> int:
 
 def _read(file: Path, pictures: int) -> Floats:
     try:
-        features = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        features = load_array(file, mmap_mode="r")
+    except (OSError, ValueError) as error:
         raise PcclipError(f"{file}: damaged ({error}). Delete it; it is made again.") from error
     if features.ndim != 2 or len(features) != pictures or features.dtype != np.float32:
         raise PcclipError(

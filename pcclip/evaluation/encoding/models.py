@@ -15,6 +15,7 @@ from pcclip.evaluation.encoding.embedding import LoadedLater, Transform
 from pcclip.evaluation.encoding.encoders import CachedEncoders, Encoders, TowerEncoders
 from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.encoding.text_cache import TextCache
+from pcclip.untrusted import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ class NamedModel:
         note = self._note()
         if note is not None:
             try:
-                return Fingerprints(**json.loads(note.read_bytes()))
+                return Fingerprints(**parse_json(note.read_bytes()))
             except (OSError, ValueError, TypeError):
                 pass  # none yet, or damaged: written anew
         found = Fingerprints(image_fingerprint(self.towers), text_fingerprint(self.towers))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pcclip.data.files import write_atomically
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
 from pcclip.evaluation.statistics import Floats
+from pcclip.untrusted import load_arrays
 
 
 class TextCache:
@@ -65,10 +65,10 @@ class TextCache:
         if not self._file.is_file():
             return {}
         try:
-            with np.load(self._file, allow_pickle=False) as stored:
-                names, rows = stored["names"], stored["rows"]
+            stored = load_arrays(self._file)
+            names, rows = stored["names"], stored["rows"]
             return dict(zip((name.tobytes() for name in names), rows, strict=True))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise PcclipError(f"{self._file}: damaged ({error}). Delete it; it is made again.") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pcclip.data.sources.listed import lines_of, read
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 _KARPATHY = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 _REMEDY = (
@@ -41,7 +41,7 @@ def entries_of(file: Path) -> list[Entry]:
     """
     if file.suffix == ".json":
         try:
-            raw = json.loads(read(file, _REMEDY).read_bytes())
+            raw = parse_json(read(file, _REMEDY).read_bytes())
             return _coco(raw) if "annotations" in raw else _karpathy(raw)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)

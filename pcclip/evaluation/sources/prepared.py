@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.questions import Fields, check_questions, parse_question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.statistics import Indices
+from pcclip.untrusted import parse_json
 
 SCHEMA = 1
 _TRAIN = "pictures/train"  # `prepare` writes it, and lists what evaluations report
@@ -112,7 +112,7 @@ def _encoded(shard: ShardIndex, record: int) -> bytes:
 
 def _read(path: Path) -> Fields:
     try:
-        fields = Fields(json.loads(path.read_bytes()), str(path))
+        fields = Fields(parse_json(path.read_bytes()), str(path))
     except OSError as error:
         raise PcclipError(
             f"{path}: cannot be read ({error.strerror}). `pcclip prepare` writes evaluation.json beside the "

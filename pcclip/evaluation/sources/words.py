@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pcclip.errors import PcclipError
+from pcclip.untrusted import parse_json
 
 _SHOWN = 5
 
@@ -161,7 +161,7 @@ def _entries(file: str, key: str, part: str) -> Any:
     if path.suffix == ".txt":
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
-        raw = json.loads(text) if path.suffix == ".json" else _yaml(file, text)
+        raw = parse_json(text) if path.suffix == ".json" else _yaml(file, text)
     except ValueError as error:
         raise PcclipError(f"{file}: is no JSON ({error}). Write it again.") from error
     if isinstance(raw, dict) and part in raw:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from pcclip.data.decoding import upright
 from pcclip.data.files import write_atomically
 from pcclip.data.records import ShardError, decode_picture
 from pcclip.errors import PcclipError
@@ -151,7 +152,7 @@ def _figure(place: str, key: str, picture: HasBytes | None, captions: Sequence[s
 
 
 def _thumbnail(data: bytes, key: str) -> str:
-    picture = ImageOps.exif_transpose(decode_picture(data, key, "picture set"))
+    picture = upright(decode_picture(data, key, "picture set"))
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=_QUALITY)

@@ -17,6 +17,7 @@ import aiohttp
 
 from pcclip.errors import PcclipError
 from pcclip.generation.writers.base import Answer, Request, Writer
+from pcclip.untrusted import parse_json
 
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -196,7 +197,7 @@ def _parse(number: int, raw: bytes) -> Answer:
         _Transient: It is none; another try may bring one.
     """
     try:
-        value = json.loads(raw)
+        value = parse_json(raw)
         choice = value["choices"][0]
         text = choice["message"]["content"] or ""
         usage = value.get("usage") or {}

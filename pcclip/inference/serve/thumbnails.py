@@ -9,8 +9,9 @@ import os
 import threading
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from pcclip.data.decoding import open_picture, to_rgb, upright
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError
 
@@ -99,12 +100,12 @@ def version(picture: Path) -> str:
 
 def _shrunk(picture: Path, side: int) -> bytes:
     try:
-        with Image.open(picture) as opened:
+        with open_picture(picture) as opened:
             opened.draft("RGB", (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
-            small = ImageOps.exif_transpose(opened).convert("RGB")
+            small = to_rgb(upright(opened))
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=_QUALITY)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises many kinds
         raise PcclipError(f"{picture.name}: cannot be decoded ({error}).") from error
     return buffer.getvalue()
