@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pcclip import __version__
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, disk_error
 
 TRAINER_VERBS = ("fit", "validate", "test")
 
@@ -96,8 +96,8 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "write": ("have differences written by a language model or by rules", _write),
     "judge": ("have written texts rated, by language models or by people", _judge),
     "inspect": (
-        "validate shards and show what is in them",
-        _function("pcclip.data.inspect", "inspect", positional=True),
+        "what is in a set, a bank, a model or a run, and whether it is as it was written",
+        _function("pcclip.inspection", "inspect", positional=True),
     ),
     "bank": ("embed a picture set once by a frozen tower", _function("pcclip.data.bank_cli", "bank")),
     "fit": ("train by a configuration", _trainer),
@@ -157,6 +157,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _user_error(error: BaseException | None) -> PcclipError | None:
     """The user's error in a chain of causes: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, PcclipError):
+        if (trouble := disk_error(error)) is not None:
+            return trouble
         error = error.__cause__ or error.__context__
     return error
 

@@ -16,9 +16,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
+from pcclip.callbacks.checkpoint_file import WholeCheckpoints
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
+from pcclip.data.files import writing
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim
@@ -75,7 +77,14 @@ class PcclipCLI(LightningCLI):
             else [Throughput(), StepProgress()]
         )
         kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
-        return super().instantiate_trainer(**kwargs)
+        trainer: Trainer = super().instantiate_trainer(**kwargs)
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; what the disk refuses without a name (TensorBoard's events) is said of the run folder."""
+        with writing(Path(self.trainer.log_dir or ".")):
+            super()._run_subcommand(subcommand)
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from pcclip.checksums import seal
+from pcclip.data.files import write_atomically
 from pcclip.evaluation.measured import Measured
 from pcclip.training import DifferenceTraining
 
@@ -75,6 +77,4 @@ class Summary:
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
             "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in _PACKAGES}},
         }
-        partial = folder / ".summary.json.tmp"
-        partial.write_text(json.dumps(record, indent=1))
-        os.replace(partial, folder / "summary.json")
+        write_atomically(folder / "summary.json", json.dumps(seal(record), indent=1).encode())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcclip.checksums import check_seal
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
 
@@ -74,6 +75,7 @@ def _load(file: Path) -> Summary:
     try:
         summary = parse_json(file.read_text(encoding="utf-8"))
         schema = summary["schema"]
+        check_seal(summary)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PcclipError(f"{file}: is no summary of a run ({error!r}). Run it again.") from error
     if schema != SCHEMA:

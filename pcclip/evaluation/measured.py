@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pcclip.data.files import writing
 from pcclip.evaluation.protocol import Results
 
 RESULTS = "results"
@@ -48,11 +49,16 @@ class Measured(dict[str, Results]):
         """Write one file per set, and others beside them by name; the folder appears whole."""
         partial = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, results in self.items():
-            results.save(partial / f"{name}.npz")
-        for name, content in (beside or {}).items():
-            (partial / name).write_bytes(content)
+        try:
+            with writing(folder):
+                partial.mkdir(parents=True)
+                for name, results in self.items():
+                    results.save(partial / f"{name}.npz")
+                for name, content in (beside or {}).items():
+                    (partial / name).write_bytes(content)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its summary
         os.replace(partial, folder)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcclip.data.files import sync_folder
+from pcclip.data.files import sync_folder, writing
 from pcclip.errors import PcclipError
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             f"{folder.parent}: cannot be made ({error.strerror}); name another --out"
         ) from error
     try:
-        yield partial
-        for file in partial.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        refuse_existing(folder)
-        os.replace(partial, folder)
-        sync_folder(folder.parent)
+        with writing(folder):
+            yield partial
+            for file in partial.iterdir():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            refuse_existing(folder)
+            os.replace(partial, folder)
+            sync_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from dataclasses import asdict
@@ -13,16 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pcclip.checksums import seal
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import merged_state
+from pcclip.model.saved import META, read_meta
 from pcclip.model.sources import CONFIG, WEIGHTS, differences
 from pcclip.model.towers import Towers
-from pcclip.untrusted import parse_json
 
-META = "pcclip.json"
+__all__ = [
+    "META",
+    "check_compatible",
+    "describe",
+    "load_trainable_state",
+    "read_meta",
+    "save_folder",
+    "trainable_state",
+]
 
 
 def describe(towers: Towers) -> dict[str, Any]:
@@ -70,11 +81,11 @@ def save_folder(
     partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
     partial.mkdir(parents=True)
     try:
-        save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
+        _save_weights(state, partial / WEIGHTS)
         config = {"model_cfg": towers.model_config, "preprocess_cfg": towers.preprocess_config()}
         _write_json(partial / CONFIG, config)
         fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
-        _write_json(partial / META, {**describe(towers), "fingerprints": fingerprints, **(meta or {})})
+        _write_json(partial / META, seal({**describe(towers), "fingerprints": fingerprints, **(meta or {})}))
         if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
             towers.tokenizer.save_pretrained(str(partial))
         _sync(partial)
@@ -83,24 +94,6 @@ def save_folder(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
-
-
-def read_meta(folder: Path | str) -> dict[str, Any]:
-    """What `pcclip.json` in a saved folder says.
-
-    Raises:
-        ModelError: there is none, or it cannot be read.
-    """
-    path = Path(folder) / META
-    try:
-        meta = parse_json(path.read_text())
-        if meta["schema"] != 1:
-            raise ModelError(f"{path}: schema {meta['schema']} is unknown here (1 is known): update pcclip")
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; only folders that pcclip saved have one") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: damaged ({error!r}); save the model again") from error
-    return meta
 
 
 def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
@@ -169,6 +162,15 @@ def _weights_name(base: dict[str, Any]) -> str:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _save_weights(state: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if (code := re.search(r"Os \{ code: (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _sync(folder: Path) -> None:

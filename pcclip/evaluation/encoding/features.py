@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from pcclip.data.files import sync_folder
+from pcclip.checksums import crc32
+from pcclip.data.files import sync_folder, writing
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.embedding import Transform, embed
@@ -20,6 +21,9 @@ from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
 from pcclip.untrusted import load_array
+
+_CRC = 4
+"""Bytes of the checksum behind the rows; readers of `.npy` files do not mind it."""
 
 
 class FeatureCache:
@@ -94,6 +98,12 @@ class FeatureCache:
     def _make(self, file: Path, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform) -> None:
         """Appends to a file of another name, going on where it ends, until it is complete."""
         partial = file.with_name(f".{file.name}.partial")
+        with writing(file):
+            self._append(file, partial, data, encode, preprocess)
+
+    def _append(
+        self, file: Path, partial: Path, data: EvaluationSet, encode: ImageEncoder, preprocess: Transform
+    ) -> None:
         done = _whole_rows(partial, len(data))
         if not done:
             partial.unlink(missing_ok=True)
@@ -106,6 +116,8 @@ class FeatureCache:
                 stream.write(np.ascontiguousarray(rows, np.float32).data)
                 stream.flush()
                 done += len(rows)
+            stream.write(crc32(load_array(partial, mmap_mode="r")).to_bytes(_CRC, "little"))
+            stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, file)
         sync_folder(file.parent)
@@ -160,4 +172,16 @@ def _read(file: Path, pictures: int) -> Floats:
             f"{file}: holds {features.dtype} {features.shape} for {pictures} pictures. Delete it; "
             "it is made again."
         )
+    after = _after(file, features)
+    # A file of an earlier version has no checksum behind its rows.
+    if after and after != crc32(features).to_bytes(_CRC, "little"):
+        raise PcclipError(f"{file}: damaged (its checksum differs). Delete it; it is made again.")
     return features
+
+
+def _after(file: Path, rows: Floats) -> bytes:
+    """What stands behind the rows of a file."""
+    assert isinstance(rows, np.memmap)
+    with file.open("rb") as stream:
+        stream.seek(rows.offset + rows.nbytes)
+        return stream.read()
