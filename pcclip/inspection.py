@@ -1,4 +1,4 @@
-"""`pcclip inspect`: what is in a set, a bank, a model's folder or a run, and whether it is as it was written."""
+"""`pcclip inspect`: what is in a set, a bank, a model or a run, and whether it is as it was written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def inspect(
     decode: bool = True,
     as_json: bool = False,
 ) -> None:
-    """Validate every record of a set, and print what is in it; or compare a bank, a model or a run with its checksums.
+    """Validate every record of a set and print what is in it; or check that a bank, model or run is whole.
 
     Args:
         path: A set's folder, a tar, a glob or a brace pattern; a bank; a model's folder; a run.
@@ -58,8 +58,8 @@ def check_bank(folder: Path) -> str:
     for name, digest in bank.files.items():
         if sha256_of(folder / name) != digest:
             raise BankError(
-                f"{folder / name}: damaged: its sha256 is not the one in {BANK_FILE}. Copy the bank again, or "
-                "delete it and build it again."
+                f"{folder / name}: damaged: its sha256 is not the one in {BANK_FILE}. Copy the bank again, "
+                "or delete it and build it again."
             )
     told = "as it was written" if bank.files else f"made before {BANK_FILE} had checksums"
     return f"{folder}: bank of {len(bank):,} pictures x {bank.dim} {bank.dtype}: {told}"

@@ -20,7 +20,7 @@ from pcclip.callbacks.checkpoint_file import WholeCheckpoints
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
-from pcclip.data.files import writing
+from pcclip.data.files import write_atomically, writing
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim
@@ -33,11 +33,14 @@ class SaveRunConfig(SaveConfigCallback):
     """Write the resolved configuration into a new run folder; leave a resumed run's alone."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save once, on the first rank."""
-        folder = trainer.log_dir
-        resumed = folder is not None and (Path(folder) / self.config_filename).is_file()
-        if folder is not None and not trainer.strategy.broadcast(resumed):
-            super().setup(trainer, pl_module, stage)
+        """Save once, on the first rank, whole: a run would be resumed by half a configuration as well."""
+        folder = trainer.log_dir  # on all ranks: it is broadcast
+        if folder is None or not trainer.is_global_zero:
+            return
+        file = Path(folder) / self.config_filename
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, self.parser.dump(self.config, skip_none=False).encode())
 
 
 class PcclipCLI(LightningCLI):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ def load_summaries(folders: Iterable[Path]) -> list[Summary]:
 def finished_runs(folders: Iterable[Path]) -> list[Finished]:
     """Run folders, or the newest finished run of each seed in experiment folders.
 
+    Of folders that `pcclip fit` named (`v000`, `v001`, ...) the highest number is the newest, whatever the clock
+    said; folders with names of the user's own come before them, by the time of their summary.
+
     Raises:
         PcclipError: A folder has no summary, or one of another version.
     """
@@ -57,7 +61,7 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
             continue
         files = [file for file in folder.glob("*/summary.json") if not file.parent.is_symlink()]
         by_seed: dict[Any, Finished] = {}
-        for file in sorted(files, key=lambda file: file.stat().st_mtime):
+        for file in sorted(files, key=_age):
             summary = _load(file)
             if "base" in summary and "tuned" in summary:
                 by_seed[summary["seed"]] = Finished(file.parent, summary)
@@ -69,6 +73,11 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
             )
         found += [by_seed[seed] for seed in sorted(by_seed)]
     return found
+
+
+def _age(file: Path) -> tuple[int, float]:
+    claimed = re.fullmatch(r"v(\d+)", file.parent.name)
+    return (int(claimed[1]), 0.0) if claimed else (-1, file.stat().st_mtime)
 
 
 def _load(file: Path) -> Summary:
