@@ -48,8 +48,8 @@ def load_summaries(folders: Iterable[Path]) -> list[Summary]:
 def finished_runs(folders: Iterable[Path]) -> list[Finished]:
     """Run folders, or the newest finished run of each seed in experiment folders.
 
-    Of folders that `pcclip fit` named (`v000`, `v001`, ...) the highest number is the newest, whatever the clock
-    said; folders with names of the user's own come before them, by the time of their summary.
+    Of folders that `pcclip fit` named (`v000`, `v001`, ...) the highest number is the newest, whatever the
+    clock said; folders with names of the user's own come before them, by the time of their summary.
 
     Raises:
         PcclipError: A folder has no summary, or one of another version.
