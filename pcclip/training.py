@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from pcclip.model.towers import load_towers
 from pcclip.model.trainable import LoraOptions, TrainablePart, select_trainable
 from pcclip.objective import CaptionInfoNCE, CaptionInputs, DifferenceInputs, DifferenceObjective, World
 from pcclip.optim import parameter_groups
+from pcclip.watch import LossWatch
 
 Batch = dict[str, dict[str, Any]]
 
@@ -40,6 +41,8 @@ class DifferenceTraining(LightningModule):
         lr_scheduler: class path and arguments.
         lr_interval: when the scheduler steps.
         channels_last: memory layout of the image tower; faster for convolutions.
+        compile_text: run the text tower's training steps through `torch.compile`: on a GPU a fifth to a third
+            faster after a minute of compiling, kept in PyTorch's cache. Needs a C++ compiler.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class DifferenceTraining(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
         channels_last: bool = False,
+        compile_text: bool = False,
     ) -> None:
         """See the class."""
         super().__init__()
@@ -66,6 +70,8 @@ class DifferenceTraining(LightningModule):
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.towers.visual.to(memory_format=self.layout)
         self.report = select_trainable(self.towers, trainable, lora)
+        self.towers.text_encoder.compiled = compile_text
+        self.watch = LossWatch(self._stop_at)
         self.objective = objective
         self.caption_objective = caption_objective
         self.caption_weight = caption_weight
@@ -136,7 +142,7 @@ class DifferenceTraining(LightningModule):
                 )
             image1_BD, image2_BD = self._images(triples, "1", "2")
             ids = (triples["text_id"], triples["image1_id"], triples["image2_id"])
-            text_BD = self.towers.encode_texts(triples["tokens"])
+            text_BD = self.towers.encode_texts(triples["tokens"], triples.get("lengths"))
             losses["difference_loss"] = self.objective(
                 DifferenceInputs(text_BD, image1_BD, image2_BD, *ids), world
             )
@@ -146,7 +152,7 @@ class DifferenceTraining(LightningModule):
                     "data.captions is set but model.caption_objective is null: set or unset both"
                 )
             (image_BD,) = self._images(captions, "")
-            text_BD = self.towers.encode_texts(captions["tokens"])
+            text_BD = self.towers.encode_texts(captions["tokens"], captions.get("lengths"))
             losses["caption_loss"] = self.caption_objective(
                 CaptionInputs(text_BD, image_BD, captions["text_id"], captions["image_id"]), world
             )
@@ -164,8 +170,7 @@ class DifferenceTraining(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this rank's rows against the global batch."""
         losses = self.losses(batch, self.world)
-        if not torch.isfinite(losses["loss"]):
-            self._stop_at(batch, losses)
+        self.watch.note(self.global_step, losses, {name: part["keys"] for name, part in batch.items()})
         rows = sum(len(part["keys"]) for part in batch.values())
         for name, value in losses.items():
             self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=rows)
@@ -177,21 +182,29 @@ class DifferenceTraining(LightningModule):
                 self.log(f"train/{name}", 1 / temperature.scale(), batch_size=rows)
         return losses["loss"]
 
-    def _stop_at(self, batch: Batch, losses: dict[str, Tensor]) -> None:
+    def _stop_at(self, step: int, losses: dict[str, float], keys: Mapping[str, Any]) -> None:
         record = {
-            "step": self.global_step,
+            "step": step,
             "rank": self.global_rank,
-            "losses": {n: str(v.item()) for n, v in losses.items()},
-            "keys": {n: list(part["keys"]) for n, part in batch.items()},
+            "losses": {name: str(value) for name, value in losses.items()},
+            "keys": {name: list(part) for name, part in keys.items()},
         }
         folder = Path(self.trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"nonfinite-rank{self.global_rank}.json"
         path.write_text(json.dumps(record, indent=1))
         raise PcclipError(
-            f"the loss is not finite at step {self.global_step}; the keys of the batch are in {path}. "
+            f"the loss is not finite at step {step}; the keys of the batch are in {path}. "
             "Look at those records, or lower the learning rate"
         )
+
+    def on_train_epoch_end(self) -> None:
+        """Evaluations, and the end of the fit, come after this: not with broken weights."""
+        self.watch.check()
+
+    def on_validation_start(self) -> None:
+        """As at an epoch's end."""
+        self.watch.check()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Losses over this rank's batch alone: ranks may hold different numbers of batches."""
@@ -238,6 +251,7 @@ class DifferenceTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what trains, and say what it belongs to; a trained image tower keeps its statistics too."""
+        self.watch.check()
         if self.trainable_part != "both":
             kept = {n for n, p in self.named_parameters() if p.requires_grad}
             checkpoint["state_dict"] = {n: t for n, t in checkpoint["state_dict"].items() if n in kept}

@@ -30,7 +30,7 @@ from pcclip.data.records import (
 )
 from pcclip.data.sets import SET_FILE, ShardSet
 from pcclip.data.stream import At, Cut, Failure, GlobalOrder
-from pcclip.data.tokens import TextTokens, TokenTable, gather
+from pcclip.data.tokens import Ragged, TextTokens, TokenTable, gather
 from pcclip.errors import PcclipError
 
 Part = dict[str, Any]
@@ -96,9 +96,9 @@ class TripleSource:
         """Makes a batch.
 
         Returns:
-            `tokens` (B, L), `text_id`, `image1_id`, `image2_id` (B,) int64, equal where texts or keys are;
-            `keys`, B record keys; and `features1`, `features2` (B, D) unit rows, or `pixels1`, `pixels2`
-            (B, 3, H, W).
+            `tokens` (B, L); `lengths`, their B real numbers as a list; `text_id`, `image1_id`, `image2_id`
+            (B,) int64, equal where texts or keys are; `keys`, B record keys; and `features1`, `features2`
+            (B, D) unit rows, or `pixels1`, `pixels2` (B, 3, H, W).
 
         Raises:
             ShardError: A record is no triple, or a picture of it is missing or cannot be decoded.
@@ -110,10 +110,9 @@ class TripleSource:
             index = self.indexes[shard]
             triples.append(Triple.parse(index.key(record), index.read(record, "json"), index.path))
         texts = [triple.difference for triple in triples]
+        ragged = self._texts.ragged(texts) if self._tables is None else gather(self._tables, located)
         part: Part = {
-            "tokens": self._texts(texts)
-            if self._tables is None
-            else self._texts.pad(*gather(self._tables, located)),
+            **_tokens(self._texts, ragged),
             "text_id": stable_ids(texts),
             "image1_id": stable_ids([triple.image1 for triple in triples]),
             "image2_id": stable_ids([triple.image2 for triple in triples]),
@@ -191,8 +190,8 @@ class CaptionSource:
         """Makes a batch.
 
         Returns:
-            `tokens` (B, L), `text_id`, `image_id` (B,) int64, `keys`, and `features` (B, D) unit rows or
-            `pixels` (B, 3, H, W).
+            `tokens` (B, L); `lengths`, their B real numbers as a list; `text_id`, `image_id` (B,) int64,
+            `keys`, and `features` (B, D) unit rows or `pixels` (B, 3, H, W).
 
         Raises:
             ShardError: A picture has no caption, or cannot be decoded.
@@ -206,7 +205,7 @@ class CaptionSource:
         texts = [self._caption(p, s, epoch) for p, s in zip(pictures, shards, strict=True)]
         keys = [picture.key for picture in pictures]
         part: Part = {
-            "tokens": self._texts(texts),
+            **_tokens(self._texts, self._texts.ragged(texts)),
             "text_id": stable_ids(texts),
             "image_id": stable_ids(keys),
             "keys": keys,
@@ -240,6 +239,11 @@ class CaptionSource:
                 return preprocess(image)
         finally:
             random.setstate(before)
+
+
+def _tokens(texts: TextTokens, ragged: Ragged) -> Part:
+    # Lengths stay on the host, so that the text tower need not ask a GPU for them.
+    return {"tokens": texts.pad(*ragged), "lengths": ragged[1].tolist()}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 Under a causal mask a token sees only what comes before it, and open_clip reads one token per text (the end of
 text): whatever follows that token cannot change the embedding. So the real tokens of a batch are laid end to
-end for embeddings, norms, projections and MLPs, which work token by token; only queries, keys and values are
-put into a (texts, longest) grid for the attention kernel. The last block computes one token per text after
-its keys and values.
+end for embeddings, norms, projections and MLPs, which work token by token; for attention see
+`pcclip.model.packing`. The last block computes one token per text after its keys and values.
 
 Towers without a causal mask (SigLIP) attend to the padding, which therefore belongs to the computation:
 nothing can be cut off, and tokens must come with the full context. The saving in the last block holds there
@@ -14,36 +13,20 @@ too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
 from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import output_projection, project_in
+from pcclip.model.packing import Grid, Packed, can_pack, grid, pack
 
 READ_ONE_TOKEN = ("argmax", "eos", "first")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the real tokens of a (B, L) grid are.
-
-    Attributes:
-        grid: B and L, L cut to the longest text.
-        rows: (T,) positions of the real tokens in the flattened grid; None if all are.
-        read: (B,) index among the real tokens of the one that the tower reads.
-        keys: (B, 1, 1, L) whether a token may be attended to; None if all may.
-    """
-
-    grid: tuple[int, int]
-    rows: Tensor | None
-    read: Tensor
-    keys: Tensor | None
 
 
 class TextEncoder:
@@ -53,6 +36,8 @@ class TextEncoder:
         trim: whether padding columns may be cut off the tokens without changing the result.
         path: `ragged` (this module's own), or `open_clip` (its `encode_text`).
         why: reason, for the log.
+        compiled: whether training steps run what surrounds the attention through `torch.compile`. It starts
+            slower, by a minute or so, and pays on GPUs; evaluations stay as they are.
     """
 
     def __init__(self, clip: nn.Module) -> None:
@@ -64,6 +49,7 @@ class TextEncoder:
         self.causal = getattr(self.tower, "attn_mask", None) is not None
         self.pad_mask = bool(getattr(self.tower, "use_pad_mask", False))
         self.path, self.trim, self.why = self._plan()
+        self.compiled = False
 
     def _plan(self) -> tuple[str, bool, str]:
         if isinstance(self.tower, HFTextEncoder):
@@ -84,7 +70,8 @@ class TextEncoder:
 
         Args:
             tokens: (B, L) token ids; L is the context length, or, if `trim`, any that holds the longest text.
-            lengths: `real_lengths` of the tokens, if known on the host: spares a wait for the device.
+            lengths: how many leading tokens of each text hold all its real ones (`real_lengths`, or more),
+                where that is known on the host: spares a wait for the device.
 
         Returns:
             (B, embed_dim), not normalised.
@@ -123,95 +110,74 @@ class TextEncoder:
         column = 0 if self.pool == "first" else tokens.shape[1] - 1
         return torch.full((len(tokens),), column, device=tokens.device)
 
-    def _layout(self, tokens: Tensor, lengths: Sequence[int] | None) -> Layout:
-        counts = self.real_lengths(tokens) if lengths is None else torch.tensor(lengths)
-        columns = torch.arange(int(counts.max()), device=counts.device)
-        read = counts - 1 if self.causal else self._read(tokens).to(counts.device)
-        keys = columns < counts[:, None]
-        if self.pad_mask:
-            keys = tokens[:, : len(columns)].to(counts.device) != self.tower.pad_id
-        kept = (keys | (columns == read[:, None])).flatten()
-        cells = torch.arange(len(tokens), device=counts.device) * len(columns) + read
-        rows = kept.nonzero().squeeze(1)
-        dense = len(rows) == len(kept)
-        if dense and not self.pad_mask:
-            return Layout((len(tokens), len(columns)), None, cells.to(tokens.device), None)
-        read = cells if dense else (kept.cumsum(0) - 1)[cells]
-        rows, read, keys = (t.to(tokens.device, non_blocking=True) for t in (rows, read, keys))
-        return Layout((len(tokens), len(columns)), None if dense else rows, read, keys[:, None, None, :])
+    def _layout(self, tokens: Tensor, lengths: Sequence[int] | None) -> Grid | Packed:
+        if lengths is None or not self.trim:
+            lengths = self.real_lengths(tokens).tolist()
+        read = self._read(tokens)
+        if self.causal and can_pack(tokens.device, self._dtype(), self._head_width(), max(lengths)):
+            return pack(lengths, read)
+        visible = tokens != self.tower.pad_id if self.pad_mask else None
+        return grid(lengths, read, self.causal, visible)
+
+    def _dtype(self) -> torch.dtype:
+        weight: Tensor = self.tower.positional_embedding
+        kind = weight.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+    def _head_width(self) -> int:
+        attention = self.tower.transformer.resblocks[0].attn
+        return attention.embed_dim // attention.num_heads
 
     def _encode(self, tokens: Tensor, lengths: Sequence[int] | None) -> Tensor:
         tower = self.tower
         layout = self._layout(tokens, lengths)
-        ids = tokens[:, : layout.grid[1]].reshape(-1)
-        places = torch.arange(layout.grid[1], device=ids.device).repeat(layout.grid[0])
-        if layout.rows is not None:
-            ids, places = ids[layout.rows], places[layout.rows]
-        x_TW = tower.token_embedding(ids) + tower.positional_embedding[places]
-        *blocks, last = tower.transformer.resblocks
-        for block in blocks:
-            x_TW = x_TW + block.ls_1(self._attend(block, block.ln_1(x_TW), layout))
-            x_TW = x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
-        x_BW = x_TW[layout.read] + last.ls_1(_attend_once(last, last.ln_1(x_TW), layout))
-        x_BW = x_BW + last.ls_2(last.mlp(last.ln_2(x_BW)))
+        ids, columns = layout.pick(tokens)
+        x_TW = tower.token_embedding(ids) + tower.positional_embedding[columns]
+        blocks = list(tower.transformer.resblocks)
+        heads = blocks[0].attn.num_heads
+        enter, through, leave = _EAGER
+        if self.compiled and torch.is_grad_enabled():
+            enter, through, leave = _compiled(x_TW.device.type)
+        qkv_TW = enter(blocks[0], x_TW)
+        for block, following in pairwise(blocks):
+            x_TW, qkv_TW = through(block, following, x_TW, layout.attend(qkv_TW, heads))
+        x_BW = leave(blocks[-1], x_TW[layout.read], layout.attend_once(qkv_TW, heads))
         return _project(tower.text_projection, tower.ln_final(x_BW))
 
-    def _attend(self, block: Any, x_TW: Tensor, layout: Layout) -> Tensor:
-        width, heads = x_TW.shape[1], block.attn.num_heads
-        packed = _to_grid(project_in(block.attn, x_TW, 0, 3 * width), layout)
-        q, k, v = packed.view(*layout.grid, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-        # Under the causal mask real tokens never see the zeros that fill the grid.
-        mask = None if self.causal else layout.keys
-        y = _attention(q, k, v, attn_mask=mask, is_causal=self.causal)
-        y = y.transpose(1, 2).reshape(-1, width)
-        return output_projection(block.attn)(y if layout.rows is None else _Pick.apply(y, layout.rows))
+
+def _enter(block: Any, x_TW: Tensor) -> Tensor:
+    """Queries, keys and values of a block's attention: (T, width) to (T, 3 width)."""
+    return project_in(block.attn, block.ln_1(x_TW), 0, 3 * x_TW.shape[1])
 
 
-def _attend_once(block: Any, x_TW: Tensor, layout: Layout) -> Tensor:
-    """Attention of the read token of each text to all its tokens that it may see: (B, width)."""
-    width, heads = x_TW.shape[1], block.attn.num_heads
-    q = project_in(block.attn, x_TW[layout.read], 0, width).view(-1, 1, heads, width // heads).transpose(1, 2)
-    packed = _to_grid(project_in(block.attn, x_TW, width, 3 * width), layout)
-    k, v = packed.view(*layout.grid, 2, heads, width // heads).permute(2, 0, 3, 1, 4)
-    y = _attention(q, k, v, attn_mask=layout.keys)
-    return output_projection(block.attn)(y.reshape(-1, width))
+def _leave(block: Any, x_TW: Tensor, y_TW: Tensor) -> Tensor:
+    """What a block makes of its input and its attention's result."""
+    x_TW = x_TW + block.ls_1(output_projection(block.attn)(y_TW))
+    return x_TW + block.ls_2(block.mlp(block.ln_2(x_TW)))
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    if q.device.type != "cpu" or q.dtype == torch.float32:
-        return F.scaled_dot_product_attention(q, k, v, **options)
-    # The CPU's bf16 kernel takes 3 times as long backward as fp32's (torch 2.14), more than bf16 saves here.
-    with torch.autocast("cpu", enabled=False):
-        y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **options)
-    return y.to(q.dtype)
+def _through(block: Any, following: Any, x_TW: Tensor, y_TW: Tensor) -> tuple[Tensor, Tensor]:
+    """Out of a block and into the next: all between two attentions."""
+    x_TW = _leave(block, x_TW, y_TW)
+    return x_TW, _enter(following, x_TW)
+
+
+_EAGER = (_enter, _through, _leave)
+
+
+@cache
+def _compiled(device: str) -> tuple[Any, Any, Any]:
+    # Small graphs that all blocks share: between them stands the attention, whose texts differ at every step.
+    # Launched from C++, because a GPU is done with a batch of 512 sooner than Python has launched it.
+    options: Any = {"cpp_wrapper": True} if device == "cuda" else None
+    enter, through, leave = (torch.compile(step, dynamic=True, options=options) for step in _EAGER)
+    return enter, through, leave
 
 
 def _project(projection: nn.Module | Tensor | None, x: Tensor) -> Tensor:
     if projection is None:
         return x
     return projection(x) if isinstance(projection, nn.Module) else x @ projection
-
-
-def _to_grid(x: Tensor, layout: Layout) -> Tensor:
-    if layout.rows is None:
-        return x
-    empty = x.new_zeros(layout.grid[0] * layout.grid[1], x.shape[1])
-    return empty.index_copy_(0, layout.rows, x)
-
-
-class _Pick(torch.autograd.Function):
-    """Rows of a matrix, none twice, so that the gradient is a copy and not a sum."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        ctx.size = len(x)
-        return x.index_select(0, rows)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.size, grad.shape[1]).index_copy_(0, rows, grad), None
 
 
 def _last(real: Tensor) -> Tensor:

@@ -122,6 +122,17 @@ def test_a_loss_that_is_not_finite_stops_with_the_keys_of_the_batch(place, capsy
     assert set(record["keys"]["differences"]) <= known
 
 
+@pytest.mark.slow
+def test_a_compiled_text_tower_trains_as_one_that_is_not(place):
+    pytest.importorskip("triton")
+    short = ["--trainer.max_steps=3", "--checkpoint.every_n_train_steps=100"]
+    for version, words in (("plain", []), ("compiled", ["--model.compile_text=true"])):
+        assert main(fit_words(place, f"compile-{version}", *short, *words)) == 0
+    plain, compiled = (losses(place / "runs/small" / f"compile-{v}") for v in ("plain", "compiled"))
+    assert sorted(plain) == [0, 1, 2]
+    assert compiled == pytest.approx(plain, abs=1e-5)
+
+
 def test_compare_prints_one_table(whole, capsys):
     assert main(["compare", str(whole)]) == 0
     assert "two-alternative" in capsys.readouterr().out
