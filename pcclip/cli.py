@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pcclip import __version__
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, disk_error
 from pcclip.stopping import stoppable
 
 TRAINER_VERBS = ("fit", "validate", "test")
@@ -103,8 +103,8 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "write": ("have differences written by a language model or by rules", _write),
     "judge": ("have written texts rated, by language models or by people", _judge),
     "inspect": (
-        "validate shards and show what is in them",
-        _function("pcclip.data.inspect", "inspect", positional=True),
+        "what is in a set, a bank, a model or a run, and whether it is as it was written",
+        _function("pcclip.inspection", "inspect", positional=True),
     ),
     "bank": ("embed a picture set once by a frozen tower", _function("pcclip.data.bank_cli", "bank")),
     "fit": ("train by a configuration", _trainer),
@@ -179,6 +179,8 @@ def _user_error(error: BaseException | None) -> PcclipError | None:
                 "a process that reads data has died, of too little memory as a rule: give fewer workers. "
                 "What was saved is kept: go on with it as after any stop."
             )
+        if (trouble := disk_error(error)) is not None:
+            return trouble
         error = error.__cause__ or error.__context__
     return error
 

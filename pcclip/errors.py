@@ -1,6 +1,21 @@
-"""The error that a user can mend: bad input, a wrong path, a mismatch of files."""
+"""The error that a user can mend: bad input, a wrong path, a mismatch of files, a full disk."""
 
 from __future__ import annotations
+
+import errno
+
+_FULL = "the disk is full. Make room, and the same command goes on"
+_QUOTA = "your share of the disk is used up. Make room, and the same command goes on"
+_TROUBLES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _QUOTA,
+    errno.EFBIG: "the file is larger than the file system or the limit of the shell (ulimit -f) allows",
+    errno.EROFS: "it is read-only there. Name another folder",
+    errno.EACCES: "permission denied. Name another folder, or change its permissions",
+    errno.EPERM: "the system does not permit it. Name another folder",
+    errno.EIO: "the disk or the network file system failed. Check it, and the same command goes on",
+    errno.EMFILE: "too many files are open: raise the limit of the shell (ulimit -n)",
+}
 
 
 class PcclipError(Exception):
@@ -8,3 +23,10 @@ class PcclipError(Exception):
 
     The command line prints it without a traceback and exits with status 1.
     """
+
+
+def disk_error(error: BaseException) -> PcclipError | None:
+    """The user's error behind an error of the file system; None where it is none that a user can mend."""
+    if not isinstance(error, OSError) or (trouble := _TROUBLES.get(error.errno or 0)) is None:
+        return None
+    return PcclipError(f"{error.filename or 'a file'}: cannot be read or written: {trouble}.")

@@ -17,12 +17,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from pcclip.callbacks.checkpoint import RunCheckpoint, WholeFiles
+from pcclip.callbacks.checkpoint import RunCheckpoint
+from pcclip.callbacks.checkpoint_file import WholeCheckpoints
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
-from pcclip.data.files import write_atomically
+from pcclip.data.files import write_atomically, writing
 from pcclip.errors import PcclipError
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
@@ -41,19 +42,14 @@ class SaveRunConfig(SaveConfigCallback):
     """Write the resolved configuration into a new run folder; leave a resumed run's alone."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save once, on the first rank."""
-        folder = trainer.log_dir
-        resumed = folder is not None and (Path(folder) / self.config_filename).is_file()
-        if folder is not None and not trainer.strategy.broadcast(resumed):
-            super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file; a kill leaves it whole or absent."""
-        assert trainer.log_dir is not None
-        folder = Path(trainer.log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = self.parser.dump(self.config, skip_none=False)
-        write_atomically(folder / self.config_filename, text.encode())
+        """Save once, on the first rank, whole: a run would be resumed by half a configuration as well."""
+        folder = trainer.log_dir  # on all ranks: it is broadcast
+        if folder is None or not trainer.is_global_zero:
+            return
+        file = Path(folder) / self.config_filename
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, self.parser.dump(self.config, skip_none=False).encode())
 
 
 class PcclipCLI(LightningCLI):
@@ -104,12 +100,17 @@ class PcclipCLI(LightningCLI):
         plugins = self._get(self.config_init, "trainer").plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, WholeFiles()]
+            kwargs["plugins"] = [*plugins, WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
                 callback.prepare(trainer)
         return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; what the disk refuses without a name (TensorBoard's events) is said of the run folder."""
+        with writing(Path(self.trainer.log_dir or ".")):
+            super()._run_subcommand(subcommand)
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:
@@ -147,7 +148,6 @@ def run(arguments: list[str]) -> PcclipCLI:
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=SaveRunConfig,
-            save_config_kwargs={"save_to_log_dir": False},  # it saves by itself, whole or not at all
             parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
             args=arguments,
         )

@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-from pcclip.data.files import write_atomically
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints that are whole or as they were before, also after a kill or a power cut.
-
-    Lightning's own goes by way of the system's temporary folder: on another file system than the run's a kill
-    leaves half a checkpoint, and the last good one is gone.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        """Write a checkpoint to a local path; one with a scheme (`s3://`) as Lightning does."""
-        if storage_options is not None or "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(path), buffer.getbuffer())
 
 
 class RunCheckpoint(ModelCheckpoint):

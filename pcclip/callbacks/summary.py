@@ -15,6 +15,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from pcclip.checksums import seal
 from pcclip.data.files import write_atomically
 from pcclip.evaluation.measured import Measured
 from pcclip.training import DifferenceTraining
@@ -76,4 +77,4 @@ class Summary:
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
             "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in _PACKAGES}},
         }
-        write_atomically(folder / "summary.json", json.dumps(record, indent=1).encode())
+        write_atomically(folder / "summary.json", json.dumps(seal(record), indent=1).encode())

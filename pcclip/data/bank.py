@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from rich.progress import Progress
 
+from pcclip.checksums import check_seal
 from pcclip.crew import Crew
 from pcclip.data.bank_files import (
     BANK_FILE,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 __all__ = ["Bank", "BankError", "BankWriter", "build_bank"]
 
 
+_TOLERANCE = 0.01
+"""How far a row's length may be from 1; rounding to float16 moves it by less than a thousandth."""
+
+
 class Bank:
     """Unit image embeddings by picture key, read from disk where they lie: opening reads almost nothing.
 
@@ -52,6 +57,7 @@ class Bank:
         dim: Width D of the embeddings.
         dtype: Of the stored rows.
         source: The shards that the pictures came from.
+        files: sha256 of its files by their name; empty in banks of earlier versions.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
@@ -60,6 +66,7 @@ class Bank:
         self.dim: int = about["dim"]
         self.dtype: Dtype = about["dtype"]
         self.source: list[dict[str, Any]] = about["source"]
+        self.files: dict[str, str] = about.get("files", {})
         self._about = about
         self._count: int = about["count"]
         mapped = load_array(folder / EMBEDDINGS, mmap_mode="r")
@@ -71,6 +78,17 @@ class Bank:
         self._hash_rows = np.asarray(load_array(folder / HASH_ROWS, mmap_mode="r"))
         self._key_ends = np.asarray(load_array(folder / KEY_ENDS, mmap_mode="r"))
         self._key_bytes = np.memmap(folder / KEY_BYTES, np.uint8, "r").data
+        for file, array, dtype, length in (
+            (HASHES, self._hashes, np.uint64, self._count),
+            (HASH_ROWS, self._hash_rows, np.uint32, self._count),
+            (KEY_ENDS, self._key_ends, np.int64, self._count + 1),
+        ):
+            if array.shape != (length,) or array.dtype != dtype:
+                raise ValueError(
+                    f"{file} holds {array.dtype} {array.shape}, not {dtype.__name__} ({length},)"
+                )
+        if int(self._key_ends[-1]) != len(self._key_bytes):
+            raise ValueError(f"{KEY_BYTES} has {len(self._key_bytes)} bytes, not {int(self._key_ends[-1])}")
 
     @classmethod
     def open(cls, folder: str | Path, fingerprint: str | None) -> Bank:
@@ -88,6 +106,7 @@ class Bank:
             about = parse_json((folder / BANK_FILE).read_bytes())
             if about["schema"] != SCHEMA or about["kind"] != "bank":
                 raise ValueError(f"schema {about['schema']!r}, kind {about['kind']!r}")
+            check_seal(about)
             bank = cls(folder, about)
         except FileNotFoundError as error:
             raise BankError(
@@ -140,6 +159,8 @@ class Bank:
         hashes = np.fromiter((stable_hash(key) for key in keys), np.uint64, len(keys))
         at = np.searchsorted(self._hashes, hashes)
         rows = self._hash_rows[np.minimum(at, self._count - 1)].astype(np.int64)
+        if len(rows) and int(rows.max()) >= self._count:
+            raise self._damaged(HASH_ROWS)
         starts, ends = self._key_ends[rows].tolist(), self._key_ends[rows + 1].tolist()
         for i, (key, start, end) in enumerate(zip(keys, starts, ends, strict=True)):
             if self._key_bytes[start:end] != key.encode("utf-8", "surrogateescape"):
@@ -163,9 +184,15 @@ class Bank:
             if os.preadv(self._file, [view[i * width : (i + 1) * width]], self._base + row * width) != width:
                 raise BankError(f"{self.folder}: row {row} is cut off. Delete the bank and build it again.")
         values = stored.astype(np.float32, copy=False)
+        lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
+        if not (np.abs(lengths - 1) < _TOLERANCE).all():  # NaN is not below it either
+            raise self._damaged(EMBEDDINGS)
         if self.dtype != "float32":
-            values /= np.linalg.norm(values, axis=1, keepdims=True)
+            values /= lengths[:, None]
         return values
+
+    def _damaged(self, file: str) -> BankError:
+        return BankError(f"{self.folder / file}: damaged. Delete the bank and build it again.")
 
     def _key(self, row: int) -> bytes:
         return bytes(self._key_bytes[self._key_ends[row] : self._key_ends[row + 1]])
@@ -173,6 +200,8 @@ class Bank:
     def _find_beside(self, key: str, at: int, wanted: int) -> int:
         while at < self._count and int(self._hashes[at]) == wanted:
             row = int(self._hash_rows[at])
+            if row >= self._count:
+                raise self._damaged(HASH_ROWS)
             if self._key(row) == key.encode("utf-8", "surrogateescape"):
                 return row
             at += 1
@@ -233,6 +262,8 @@ def build_bank(
     making = Making(shards, preprocess, encode, batch_size, num_workers, cache_dir, start_method)
 
     def build() -> None:
+        if (folder / BANK_FILE).is_file():
+            return  # it may lie where no lock can be made: on read-only media
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_one(folder.parent / f".{folder.name}.lock", f"building {folder.name}"):
             if folder.exists():

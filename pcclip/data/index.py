@@ -136,6 +136,11 @@ class ShardIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         return ShardIndex, (self._file, self.stamp, self.layout.arrays)
 
+    def __del__(self) -> None:
+        # An open file would keep the disk space of a set that was deleted; another index opens it again.
+        if _files is not None and hasattr(self, "_file"):  # module globals are None at the interpreter's end
+            _files.pop((self._file, self.stamp), None)
+
 
 def layout_arrays(file: Path, path: Shard, stamp: Stamp, sidecar: Path) -> Arrays:
     """The arrays of a shard's layout, from the sidecar, or from the shard, and then kept there.
@@ -242,13 +247,11 @@ os.register_at_fork(after_in_child=_fresh_lock)
 
 def _open(path: Path, stamp: Stamp) -> _File:
     with _files_lock:
-        file = _files.get((path, stamp))
-        if file is None:
-            file = _files[path, stamp] = _File(path, stamp)
-            if len(_files) > _OPEN_FILES:
-                _files.popitem(last=False)
-        else:
-            _files.move_to_end((path, stamp))
+        # Taken out and put back: the garbage collector may let go of entries between any two steps.
+        file = _files.pop((path, stamp), None) or _File(path, stamp)
+        _files[path, stamp] = file
+        if len(_files) > _OPEN_FILES:
+            _files.popitem(last=False)
         return file
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from braceexpand import braceexpand
 
+from pcclip.checksums import check_seal, seal
 from pcclip.data.records import SCHEMA, Kind, Payload
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.remote.shard import Shard, is_url
@@ -86,6 +87,7 @@ class ShardSet:
                     f"{file}: schema {raw['schema']!r}, but this version reads {SCHEMA}. Write the set "
                     "again, or use the version of pcclip that wrote it."
                 )
+            check_seal(raw)
             shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
             return cls(raw["kind"], raw["payload"], raw["records"], shards, raw["card"])
         except (ValueError, KeyError, TypeError) as error:
@@ -93,7 +95,8 @@ class ShardSet:
 
     def to_json(self) -> bytes:
         """The bytes of `set.json`."""
-        return (json.dumps({"schema": SCHEMA} | asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+        record = seal({"schema": SCHEMA} | asdict(self))
+        return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def resolve_shards(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import sync_folder, write_atomically, writing
 from pcclip.data.index import ShardIndex
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
@@ -121,7 +121,7 @@ class ShardSetWriter:
             write_atomically(self.folder / SET_FILE, summary.to_json())
             (self.folder / MARKER).unlink(missing_ok=True)
         finally:
-            os.close(self._lock)
+            self.abort()
 
     def abort(self) -> None:
         """Stops without a `set.json`, so that nothing reads the folder as a set."""
@@ -242,8 +242,9 @@ class _OpenShard:
 
     def add(self, key: str, members: Mapping[str, bytes]) -> None:
         headers = [self._header(key, extension, len(members[extension])) for extension in sorted(members)]
-        for header, extension in zip(headers, sorted(members), strict=True):
-            self._tar.addfile(header, io.BytesIO(members[extension]))
+        with writing(self._path):
+            for header, extension in zip(headers, sorted(members), strict=True):
+                self._tar.addfile(header, io.BytesIO(members[extension]))
         self.records += 1
 
     def _header(self, key: str, extension: str, size: int) -> tarfile.TarInfo:
@@ -259,17 +260,18 @@ class _OpenShard:
         return header
 
     def finish(self) -> ShardEntry:
-        self._tar.close()
-        self._file.close_synced()
-        os.replace(self._temporary, self._path)
-        sync_folder(self._path.parent)
+        with writing(self._path):
+            self._tar.close()
+            self._file.close_synced()
+            os.replace(self._temporary, self._path)
+            sync_folder(self._path.parent)
         return ShardEntry(self._path.name, self.records, self._file.size, self._file.hash.hexdigest())
 
     def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._tar.close()
-            self._file.raw.close()
         self._temporary.unlink(missing_ok=True)
+        for opened in (self._tar, self._file.raw):
+            with contextlib.suppress(OSError):  # a full disk does not take what they still hold
+                opened.close()
 
 
 class _Hashing(io.RawIOBase):

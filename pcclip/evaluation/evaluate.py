@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pcclip.checksums import check_seal, seal
 from pcclip.crew import Crew, Job, launched_crew, launched_device
 from pcclip.data.files import write_atomically
 from pcclip.data.locks import only_one
@@ -183,10 +184,11 @@ def _report(target: Target) -> None:
     try:
         estimates = parse_json(file.read_bytes())
         known = estimates["of"] == of
+        check_seal(estimates)
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
-        estimates = _estimates(target, of)
+        estimates = seal(_estimates(target, of))
         write_atomically(file, json.dumps(estimates, indent=1).encode())
     for stage, named in target.stages.items():
         _print(f"{target.title}: {stage} ({named.title()})", estimates[stage])

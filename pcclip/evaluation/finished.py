@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcclip.checksums import check_seal
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
 
@@ -46,6 +48,9 @@ def load_summaries(folders: Iterable[Path]) -> list[Summary]:
 def finished_runs(folders: Iterable[Path]) -> list[Finished]:
     """Run folders, or the newest finished run of each seed in experiment folders.
 
+    Of folders that `pcclip fit` named (`v000`, `v001`, ...) the highest number is the newest, whatever the
+    clock said; folders with names of the user's own come before them, by the time of their summary.
+
     Raises:
         PcclipError: A folder has no summary, or one of another version.
     """
@@ -56,7 +61,7 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
             continue
         files = [file for file in folder.glob("*/summary.json") if not file.parent.is_symlink()]
         by_seed: dict[Any, Finished] = {}
-        for file in sorted(files, key=lambda file: file.stat().st_mtime):
+        for file in sorted(files, key=_age):
             summary = _load(file)
             if "base" in summary and "tuned" in summary:
                 by_seed[summary["seed"]] = Finished(file.parent, summary)
@@ -70,10 +75,16 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
     return found
 
 
+def _age(file: Path) -> tuple[int, float]:
+    claimed = re.fullmatch(r"v(\d+)", file.parent.name)
+    return (int(claimed[1]), 0.0) if claimed else (-1, file.stat().st_mtime)
+
+
 def _load(file: Path) -> Summary:
     try:
         summary = parse_json(file.read_text(encoding="utf-8"))
         schema = summary["schema"]
+        check_seal(summary)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PcclipError(f"{file}: is no summary of a run ({error!r}). Run it again.") from error
     if schema != SCHEMA:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder
+from pcclip.data.files import sync_folder, writing
 from pcclip.evaluation.protocol import Results
 from pcclip.folders import sync_files
 
@@ -51,12 +51,17 @@ class Measured(dict[str, Results]):
         partial, former = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
         for left in (partial, former):  # by a process that was killed while it wrote
             shutil.rmtree(left, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, results in self.items():
-            results.save(partial / f"{name}.npz")
-        for name, content in (beside or {}).items():
-            (partial / name).write_bytes(content)
-        sync_files(partial)
+        try:
+            with writing(folder):
+                partial.mkdir(parents=True)
+                for name, results in self.items():
+                    results.save(partial / f"{name}.npz")
+                for name, content in (beside or {}).items():
+                    (partial / name).write_bytes(content)
+                sync_files(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         if folder.exists():  # it goes whole as well
             os.rename(folder, former)
             shutil.rmtree(former)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pcclip.data.files import writing
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bootstrap import bootstrap, bootstrap_means
 from pcclip.evaluation.encoding.encoders import CachedEncoders
@@ -175,8 +176,9 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp.npz")
         try:
-            np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, path)
+            with writing(path):
+                np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 

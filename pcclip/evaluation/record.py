@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pcclip import __version__
+from pcclip.checksums import check_seal, seal
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.models import Fingerprints
@@ -35,7 +36,7 @@ def record(
         model: That was measured.
         base: What it was before its finetuning; None where this is that.
     """
-    return {
+    noted = {
         "schema": _SCHEMA,
         "id": uuid.uuid4().hex,
         "pcclip": __version__,
@@ -50,6 +51,7 @@ def record(
             for one in evaluations
         ],
     }
+    return seal(noted)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     try:
         found = parse_json((folder / FILE).read_bytes())
+        check_seal(found)
         if found["schema"] != _SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, not {_SCHEMA}")
         return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcclip.data.files import writing
 from pcclip.errors import PcclipError
 from pcclip.folders import whole_folder
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from pcclip.model.towers import Towers
 
 
-def whole_export(folder: Path) -> AbstractContextManager[Path]:
+@contextmanager
+def whole_export(folder: Path) -> Iterator[Path]:
     """A folder to write into, which gets its name when all is there, and goes if something fails.
 
     Raises:
@@ -27,7 +29,8 @@ def whole_export(folder: Path) -> AbstractContextManager[Path]:
         raise PcclipError(
             f"{folder.parent}: cannot be made ({error.strerror}); name another --out"
         ) from error
-    return whole_folder(folder)
+    with writing(folder), whole_folder(folder) as partial:
+        yield partial
 
 
 def refuse_export(folder: Path) -> None:

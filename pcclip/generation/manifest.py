@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import sync_folder, write_atomically, writing
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
 
@@ -104,7 +104,7 @@ class Manifest:
             chunk, len(lines), complete, len(data), hashlib.sha256(data).hexdigest(), counts, rejected
         )
         write_atomically(self.path(chunk), data)
-        with (self.folder / MANIFEST).open("ab") as file:
+        with writing(self.folder / MANIFEST), (self.folder / MANIFEST).open("ab") as file:
             file.write(_line(asdict(entry)))
             file.flush()
             os.fsync(file.fileno())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pcclip.checksums import check_seal
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.named import Named
 from pcclip.evaluation.finished import finished_runs
@@ -137,6 +138,7 @@ def _meta(folder: Path) -> Mapping[str, Any] | None:
 
     try:
         meta = parse_json((folder / _META).read_bytes())
+        check_seal(meta)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pcclip.data.files import write_atomically
+from pcclip.checksums import crc32
+from pcclip.data.files import write_atomically, writing
 from pcclip.data.records import IMAGE_EXTENSIONS
 from pcclip.errors import PcclipError
 from pcclip.evaluation.statistics import Floats
@@ -153,6 +154,8 @@ class Kept:
                 name = str(stored["features"])
                 rows = load_array(self._folder / name, mmap_mode="r")
                 entries = _entries(stored, rows)
+                if "crc32" in stored and int(stored["crc32"]) != crc32(rows):
+                    raise ValueError("the checksum of its embeddings differs")
             except FileNotFoundError:
                 if not self._index.is_file():
                     return None
@@ -167,11 +170,13 @@ class Kept:
         """Replaces what is kept, and drops the parts."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"features-{uuid.uuid4().hex}.npy"
-        with (self._folder / name).open("xb") as stream:  # no index names it before it is complete
-            np.save(stream, np.ascontiguousarray(entries.rows, np.float32), allow_pickle=False)
+        rows = np.ascontiguousarray(entries.rows, np.float32)
+        with writing(self._folder / name), (self._folder / name).open("xb") as stream:  # not in the index yet
+            np.save(stream, rows, allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
-        write_atomically(self._index, _dump(entries, {"features": np.array(name)}))
+        more = {"features": np.array(name), "crc32": np.array(crc32(rows), np.uint32)}
+        write_atomically(self._index, _dump(entries, more))
         for file in self._folder.iterdir():
             if file.name.startswith(("features-", "part-")) and file.name != name:
                 file.unlink(missing_ok=True)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pcclip.checksums import seal
 from pcclip.folders import whole_folder
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import merged_state
+from pcclip.model.saved import META, read_meta
 from pcclip.model.sources import CONFIG, WEIGHTS, differences
 from pcclip.model.towers import Towers
-from pcclip.untrusted import parse_json
 
-META = "pcclip.json"
+__all__ = [
+    "META",
+    "check_compatible",
+    "describe",
+    "load_trainable_state",
+    "read_meta",
+    "save_folder",
+    "trainable_state",
+]
 
 
 def describe(towers: Towers) -> dict[str, Any]:
@@ -78,31 +90,13 @@ def write_files(
     state = {n: t.detach().cpu().contiguous().clone() for n, t in merged_state(towers.clip).items()}
     if logit_scale is not None:
         state["logit_scale"] = torch.full_like(state["logit_scale"], math.log(logit_scale))
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    _save_weights(state, folder / WEIGHTS)
     config = {"model_cfg": towers.model_config, "preprocess_cfg": towers.preprocess_config()}
     _write_json(folder / CONFIG, config)
     fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
-    _write_json(folder / META, {**describe(towers), "fingerprints": fingerprints, **(meta or {})})
+    _write_json(folder / META, seal({**describe(towers), "fingerprints": fingerprints, **(meta or {})}))
     if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
         towers.tokenizer.save_pretrained(str(folder))
-
-
-def read_meta(folder: Path | str) -> dict[str, Any]:
-    """What `pcclip.json` in a saved folder says.
-
-    Raises:
-        ModelError: there is none, or it cannot be read.
-    """
-    path = Path(folder) / META
-    try:
-        meta = parse_json(path.read_bytes())
-        if meta["schema"] != 1:
-            raise ModelError(f"{path}: schema {meta['schema']} is unknown here (1 is known): update pcclip")
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; only folders that pcclip saved have one") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: damaged ({error!r}); save the model again") from error
-    return meta
 
 
 def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
@@ -171,3 +165,12 @@ def _weights_name(base: dict[str, Any]) -> str:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _save_weights(state: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if (code := re.search(r"Os \{ code: (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error

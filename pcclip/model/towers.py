@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -19,6 +20,7 @@ from pcclip.model.errors import ModelError
 from pcclip.model.fingerprints import tokenizer_digest, weights_digest
 from pcclip.model.lora import merged_state
 from pcclip.model.packing import Lengths
+from pcclip.model.saved import check_as_saved
 from pcclip.model.sources import Source, find_source
 from pcclip.model.text import TextEncoder
 from pcclip.model.weights import mismatch, resized_weights, weight_shapes
@@ -203,6 +205,9 @@ def load_towers(
     towers.base = BaseWeights(
         name, pretrained, random_init, towers.image_fingerprint(), towers.text_fingerprint()
     )
+    if name.startswith("local-dir:") and source.transformers is None:
+        folder = Path(name.removeprefix("local-dir:")).expanduser()
+        check_as_saved(folder, towers.base.image_fingerprint, towers.base.text_fingerprint)
     return towers
 
 

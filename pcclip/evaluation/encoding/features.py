@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from pcclip.checksums import crc32
 from pcclip.crew import Crew, Job
-from pcclip.data.files import sync_folder
+from pcclip.data.files import sync_folder, writing
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.embedding import Transform, picture_job
@@ -23,6 +24,9 @@ from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
 from pcclip.untrusted import load_array
+
+_CRC = 4
+"""Bytes of the checksum behind the rows; readers of `.npy` files do not mind it."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,12 @@ class FeatureCache:
     def _make(self, file: Path, pictures: int, rows_from: Callable[[int], Iterator[Floats]]) -> None:
         """Appends to a file of another name, going on where it ends, until it is complete."""
         partial = file.with_name(f".{file.name}.partial")
+        with writing(file):
+            self._append(file, partial, pictures, rows_from)
+
+    def _append(
+        self, file: Path, partial: Path, pictures: int, rows_from: Callable[[int], Iterator[Floats]]
+    ) -> None:
         # Whole batches only: how many rows a matrix product has may change its last bits.
         done = _whole_rows(partial, pictures, self._batch_size)
         if not done:
@@ -145,6 +155,8 @@ class FeatureCache:
                 stream.write(np.ascontiguousarray(rows, np.float32).data)
                 stream.flush()
                 done += len(rows)
+            stream.write(crc32(load_array(partial, mmap_mode="r")).to_bytes(_CRC, "little"))
+            stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, file)
         sync_folder(file.parent)
@@ -197,4 +209,16 @@ def _read(file: Path, pictures: int) -> Floats:
             f"{file}: holds {features.dtype} {features.shape} for {pictures} pictures. Delete it; "
             "it is made again."
         )
+    after = _after(file, features)
+    # A file of an earlier version has no checksum behind its rows.
+    if after and after != crc32(features).to_bytes(_CRC, "little"):
+        raise PcclipError(f"{file}: damaged (its checksum differs). Delete it; it is made again.")
     return features
+
+
+def _after(file: Path, rows: Floats) -> bytes:
+    """What stands behind the rows of a file."""
+    assert isinstance(rows, np.memmap)
+    with file.open("rb") as stream:
+        stream.seek(rows.offset + rows.nbytes)
+        return stream.read()

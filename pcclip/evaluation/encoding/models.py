@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcclip.checksums import check_seal, seal
 from pcclip.crew import Crew
 from pcclip.data.files import write_atomically
 from pcclip.evaluation.encoding.embedding import LoadedLater, Transform
@@ -122,13 +123,15 @@ class NamedModel:
         note = self._note()
         if note is not None:
             try:
-                return Fingerprints(**parse_json(note.read_bytes()))
-            except (OSError, ValueError, TypeError):
+                kept = parse_json(note.read_bytes())
+                check_seal(kept)
+                return Fingerprints(kept["image"], kept["text"])
+            except (OSError, ValueError, TypeError, KeyError):
                 pass  # none yet, or damaged: written anew
         found = Fingerprints(image_fingerprint(self.towers), text_fingerprint(self.towers))
         if note is not None and note == self._note():  # no file was changed while it was read
             note.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(note, json.dumps(asdict(found)).encode())
+            write_atomically(note, json.dumps(seal(asdict(found))).encode())
         return found
 
     def encode_images(self, pixels: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from pcclip.untrusted import parse_json
 
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LONGEST_WAIT = 3600.0  # seconds
 _TOLD_CHARACTERS = 300
 
 
@@ -222,17 +223,17 @@ def _told(status: int, raw: bytes) -> str:
 
 
 def _retry_after(header: str | None) -> float:
-    """Seconds to wait by a Retry-After header: a number, or a date."""
+    """Seconds to wait by a Retry-After header: a number, or a date, which a wrong clock puts years ahead."""
     if header is None:
         return 0.0
     try:
-        return max(0.0, float(header))
+        asked = float(header)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return 0.0
+        try:
+            asked = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(asked, _LONGEST_WAIT) if asked > 0 else 0.0
 
 
 async def _first_done(
