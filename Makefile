@@ -9,9 +9,11 @@ EUROSAT_ROOT ?= data/downloads
 RUNS := runs
 VLLM_VENV ?= .venv-vllm
 CLIP_BENCHMARK_VENV ?= .venv-clip-benchmark
+FUZZ_VENV ?= .venv-fuzz
+FUZZED := triple picture decode shard coco table parquet cub img2dataset answers clauses prompt manifest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-sdxl clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-scaling bench-remote bench-sdxl faults soak fuzz clip-benchmark-env bench-evaluation tensorboard
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -159,6 +161,22 @@ test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real
 test-vllm: env vllm-env  ## the tests with the real vLLM engine on small models (PCCLIP_TEST_DATA=folder of real data)
 	PCCLIP_TRAINING_PYTHON=$(abspath $(VENV))/bin/python $(VLLM_VENV)/bin/python -m pytest -q tests/vllm
 
+faults: env  ## the fault suite in full: kills at 50 moments of every verb, full disks, damage, lost ranks, two hosts (hours)
+	PCCLIP_FAULTS=full OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -v tests/faults tests/cli/test_fsdp.py tests/cli/test_elastic.py
+
+soak: env  ## an hour of writing, training and evaluating in one process: memory, files and processes must stay flat
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.benchmarks.soak --minutes 60 --out $(RUNS)/bench/soak
+
+fuzz: $(FUZZ_VENV)/.stamp  ## ten minutes of coverage-guided fuzzing (atheris) of all that reads files
+	for target in $(FUZZED); do $(FUZZ_VENV)/bin/python -m tests.fuzz.run $$target 45 || exit 1; done
+
+$(FUZZ_VENV)/.stamp: $(VENV)/.stamp
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet atheris
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+	  $$($(FUZZ_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz-pcclip.pth
+	@touch $@
+
 lint: env  ## ruff, mypy and the rooms' import rules
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -167,10 +185,17 @@ lint: env  ## ruff, mypy and the rooms' import rules
 format: env  ## let ruff format the code
 	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-bench: env  ## training step, loader and bank beside their baselines (BENCH_PICTURES=folder of JPEG files, else drawn ones)
-	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench $(if $(BENCH_PICTURES),--pictures $(BENCH_PICTURES))
+bench: env  ## training steps, loader, bank, fit and evaluation beside their baselines (BENCH_PICTURES=folder of JPEG files, else drawn ones)
+	$(VENV)/bin/python -m tests.benchmarks.run --out $(RUNS)/bench $(if $(BENCH_PICTURES),--pictures $(BENCH_PICTURES)) \
+	  $(if $(wildcard $(EUROSAT_ROOT)/EuroSAT.zip $(EUROSAT_ROOT)/eurosat),--eurosat $(EUROSAT_ROOT))
 
-bench-gpu: env  ## the same for training steps and the image tower on one GPU, with the share of its matmul peak
+bench-scaling: env  ## time and memory against triples, pictures, text length, batch, ranks and evaluation sets, as plots
+	$(VENV)/bin/python -m tests.benchmarks.scaling --out $(RUNS)/bench/scaling
+
+bench-remote: env  ## the loader from a folder, an HTTP server and an S3 server, with lost connections
+	$(VENV)/bin/python -m tests.benchmarks.remote
+
+bench-gpu: env  ## the same on one GPU, compiled and not
 	$(VENV)/bin/python -m tests.benchmarks.gpu --out $(RUNS)/bench
 
 bench-sdxl: env  ## seconds and memory of Stable Diffusion XL's full architecture (random weights) on one GPU
