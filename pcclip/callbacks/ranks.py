@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -72,10 +73,14 @@ class Ranks(Callback):
         self._group = distributed.new_group(
             backend="gloo", timeout=timedelta(minutes=self.collective_minutes)
         )
+        atexit.register(self._leave)  # before Lightning destroys it
         # Lightning's own broadcasts inside the signal handler, amidst whatever collective the main thread is
         # in, and waits for the device at every step.
         trainer._signal_connector._sigterm_notifier_fn = self._heard
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: self._agree(trainer)
+
+    def _leave(self) -> None:
+        self._group = None  # its threads end with the last reference: else they might abort the process
 
     def _heard(self, signum: int, frame: Any) -> None:
         self.asked_to_stop = True

@@ -33,7 +33,7 @@ class Recording(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, number: int
     ) -> None:
-        keys = {name: part["keys"] for name, part in batch.items()}
+        keys = {name: list(map(str, part["keys"])) for name, part in batch.items()}
         line = {"epoch": trainer.current_epoch, "batch": number, "step": self.step, "keys": keys}
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:

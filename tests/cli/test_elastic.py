@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fitting import command, fit_words, losses
+from ranked import full
 from recording import recorded
 
 from pcclip.cli import main
@@ -78,7 +79,7 @@ def check(found: list[dict], run: Path, undisturbed: tuple[dict, Path]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("how", ["SIGKILL", pytest.param("SIGTERM", marks=full)])
 def test_four_ranks_then_two_then_one(place, undisturbed, how):
     version, keys = f"elastic-{how}", place / "keys" / how
     run = place / "runs/small" / version
