@@ -39,8 +39,10 @@ class Recording(Callback):
         with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         accumulated = trainer.accumulate_grad_batches
-        if trainer.is_global_zero and (self.step, number % accumulated) == (self.stop_at, self.batch):
-            os.killpg(0, self.how)  # as schedulers do
+        if (self.step, number % accumulated) == (self.stop_at, self.batch):
+            trainer.strategy.barrier()  # until all have written
+            if trainer.is_global_zero:
+                os.killpg(0, self.how)  # as schedulers do
 
 
 def recorded(folder: Path) -> dict[tuple[int, int], dict[str, list[str]]]:

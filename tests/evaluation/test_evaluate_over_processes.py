@@ -91,7 +91,8 @@ def test_a_picture_that_the_second_process_cannot_read_ends_both(place):
     shutil.copytree(place / "data", data)
     shard = next((data / "pictures/test").glob("*.tar"))
     content = shard.read_bytes()
-    at = [i for i in range(len(content)) if content.startswith(b"\xff\xd8\xff\xe0", i)][12]  # of the second batch
+    starts = [i for i in range(len(content)) if content.startswith(b"\xff\xd8\xff\xe0", i)]
+    at = starts[12]  # of the second batch
     shard.write_bytes(content[: at + 8] + bytes(32) + content[at + 40 :])
     started = time.monotonic()
     done = torchrun(2, "-m", "pcclip", *words(place, "unreadable", data))
