@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pcclip.data.stream import ResumableLoader
 
 
 @dataclass
@@ -33,7 +29,7 @@ class Behaviour:
     etag: str = ""
     gets: Counter = field(default_factory=Counter)
     whole: Counter = field(default_factory=Counter)
-    sent: int = 0
+    sent: Counter = field(default_factory=Counter)
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -123,7 +119,7 @@ def _handler(folder: Path, behaviour: Behaviour) -> type:
             self.wfile.write(data[:cut])
             self.wfile.flush()
             with behaviour.lock:
-                behaviour.sent += cut
+                behaviour.sent[path.name] += cut
                 if path.suffix == ".tar":
                     behaviour.whole[path.name] += cut == size
             if fault:
@@ -214,8 +210,3 @@ def watched(cache: Path) -> Iterator[list[int]]:
     finally:
         ended.set()
         thread.join()
-
-
-def keys_of(loader: "ResumableLoader", epochs: int = 1) -> list[list[str]]:
-    """The keys of every batch."""
-    return [batch["differences"]["keys"] for _ in range(epochs) for batch in loader]
