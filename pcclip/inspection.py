@@ -26,7 +26,7 @@ def inspect(
     """Validate every record of a set and print what is in it; or check that a bank, model or run is whole.
 
     Args:
-        path: A set's folder, a tar, a glob, a brace pattern, or the URL of one; a bank; a model's folder; a run.
+        path: A set (folder, tar, glob or brace pattern, here or at a URL), a bank, a model's folder or a run.
         samples: Number of records of a set to print.
         pictures: For triples: the picture set whose keys they name; missing pictures are faults.
         decode: Whether to decode every picture (slow, finds damaged ones).

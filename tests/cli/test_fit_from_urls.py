@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fitting import STEPS, command, fit_words, losses
-from safetensors.torch import load_file
+from ranked import PLAIN, assert_same, moved
 
 import pcclip
 from pcclip.cli import main
@@ -18,7 +18,6 @@ from pcclip.data.records import Triple
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from tests.data.remote.serving_shards import Behaviour, s3_server, served, upload, watched
 
-PLAIN = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.lr_scheduler=null"]
 QUICK = [
     "--data.shuffle_shards=2",
     "--data.batch_size=8",
@@ -95,29 +94,25 @@ def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(pla
 
 @pytest.mark.slow
 def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, many, expected):
-    behaviour = Behaviour(delay_s=0.02, every=(4, "drop:1500"))
+    behaviour, cache = Behaviour(delay_s=0.02, every=(4, "drop:1500")), place / "shared-cache"
     with served(many, behaviour) as url:
         two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4"]
-        more = [f"--data.remote.cache_dir={place / 'shared-cache'}", "--data.remote.max_wait_s=0.2"]
+        more = [f"--data.remote.cache_dir={cache}", "--data.remote.max_wait_s=0.2"]
         words = command(place, *_words(place, "two-remote", url, *two, *more))
         done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-    wanted = set(behaviour.whole)
-    shards = {path.name: path.stat().st_size for path in many.glob("*.tar") if path.name in wanted}
-    fetched = [line for line in done.stderr.splitlines() if "shards at URLs:" in line][-1]
-    assert f"{len(shards)} fetched" in fetched, fetched
-    listing = behaviour.gets["set.json"] * (many / "set.json").stat().st_size
-    assert behaviour.sent - listing == sum(shards.values())  # no byte twice, dropped connections and all
-    (
-        ours,
-        theirs,
-    ) = (  # a rank logs the loss of its own rows: weights tell whether the samples were the same
-        load_file(place / "runs/small" / run / "model/open_clip_model.safetensors")
-        for run in ("two-remote", "from-folder")
-    )
-    assert len(expected) == STEPS
-    assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
+    lines = [line for line in done.stderr.splitlines() if line.startswith("shards at URLs:")]
+    assert len(lines) == 1  # for both ranks
+    fetched = int(lines[0].split(" fetched")[0].rsplit(" ", 1)[1])
+    # What is read ahead when the fit ends is left as it is.
+    assert STEPS * 8 / 10 <= fetched <= len(list(cache.glob("*.tar")))
+    for shard in many.glob("*.tar"):  # no byte twice, dropped connections and all
+        assert behaviour.sent[shard.name] <= shard.stat().st_size
     assert "1,500 of" in done.stderr
+    assert len(expected) == STEPS
+    run, alone = (place / "runs/small" / version for version in ("two-remote", "from-folder"))
+    assert_same(run, alone)  # losses of every step and final weights at 1e-5
+    assert moved(run, place) > 1e-2
 
 
 def test_secrets_and_a_cache_too_small_stop_a_fit_before_its_first_step(place, many, capsys):

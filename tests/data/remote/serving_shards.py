@@ -1,6 +1,7 @@
 """Servers of shards: a plain one, one that misbehaves as told, and an S3-compatible one."""
 
 import http.server
+import logging
 import os
 import re
 import socket
@@ -159,6 +160,7 @@ def s3_server(*buckets: str) -> Iterator[tuple[str, object]]:
     before = {name: os.environ.get(name) for name in [*settings, "AWS_ENDPOINT_URL"]}
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says each request
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
         os.environ.update(settings, AWS_ENDPOINT_URL=address)

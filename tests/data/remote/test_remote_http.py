@@ -14,7 +14,7 @@ from pcclip.data.remote.cache import ShardCache
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.errors import PcclipError
-from tests.data.remote.loading import keys_of
+from tests.data.remote.loading import full, keys_of
 from tests.data.remote.serving_shards import Behaviour, held_bytes, served, watched
 
 
@@ -49,9 +49,15 @@ def test_the_order_is_known_and_the_same_before_any_shard_is_read(triples, optio
         assert not any(name.endswith(".tar") for name in behaviour.gets)
 
 
-@pytest.mark.parametrize(
-    "method", ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))]
-)
+def test_ranks_share_out_each_batch_of_one_process(triples, options, loader):
+    expected = keys_of(loader(triples, batch_size=16), epochs=2)
+    with served(triples) as url:
+        ranks = [loader(url, options, batch_size=4, workers=1, rank=rank, world=4) for rank in range(4)]
+        shares = zip(*(keys_of(one, epochs=2) for one in ranks), strict=True)
+        assert [[key for part in parts for key in part] for parts in shares] == expected
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=full)])
 def test_workers_start_in_any_way(triples, options, loader, method):
     with served(triples) as url:
         index = ShardIndex.load(resolve_shards(url, options)[0])

@@ -15,7 +15,7 @@ from pcclip.data.remote.cache import ShardCache
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.errors import PcclipError
-from tests.data.remote.loading import keys_of
+from tests.data.remote.loading import full, keys_of
 from tests.data.remote.serving_shards import Behaviour, s3_server, served, upload
 from tests.data.shard_making import write_pictures
 
@@ -82,7 +82,7 @@ def _read_everything(url, options, turn, answers):
     answers.put(turn)
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=full)])
 def test_processes_share_one_download_of_each_shard(triples, options, method):
     behaviour = Behaviour(delay_s=0.05)
     context = multiprocessing.get_context(method)
