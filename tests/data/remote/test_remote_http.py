@@ -1,6 +1,7 @@
 """Shards over HTTP: the same batches as from the folder, whatever the connection does."""
 
 import logging
+import pickle
 import subprocess
 import sys
 import time
@@ -57,7 +58,9 @@ def test_ranks_share_out_each_batch_of_one_process(triples, options, loader):
         assert [[key for part in parts for key in part] for parts in shares] == expected
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=full)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(method, marks=full) for method in ("spawn", "forkserver"))]
+)
 def test_workers_start_in_any_way(triples, options, loader, method):
     with served(triples) as url:
         index = ShardIndex.load(resolve_shards(url, options)[0])
@@ -65,6 +68,15 @@ def test_workers_start_in_any_way(triples, options, loader, method):
         index.read(0, "json")
         remote = loader(url, options, workers=1, method=method)
         assert keys_of(remote) == keys_of(loader(triples))
+
+
+def test_a_worker_gets_what_reads_shards_by_pickle(triples, options, loader):
+    with served(triples) as url:
+        ours = loader(url, options).dataset
+        assert ours[0, 1]["differences"]["keys"].any()  # threads, files and locks are open
+        copy = pickle.loads(pickle.dumps(ours))
+        keys = [copy[0, batch]["differences"]["keys"].tolist() for batch in range(copy.steps)]
+    assert keys == keys_of(loader(triples))
 
 
 def test_a_small_cache_is_kept_to_and_shards_come_again(triples, options, loader):
