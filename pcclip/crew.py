@@ -7,6 +7,7 @@ there are, and no other process can take another branch.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import traceback
@@ -58,6 +59,17 @@ class Crew:
         self._running: Iterator[Rows] | None = None
         self.rank = 0 if group is None else group.rank()
         self.size = 1 if group is None else group.size()
+        if group is not None:
+            atexit.register(self.leave)  # before the handlers of those who made the group
+
+    def leave(self) -> None:
+        """Lets go of the group, with which nothing can be done together any longer.
+
+        A group's threads end with the last reference to it; one that frees a tensor while the interpreter
+        ends would abort the process.
+        """
+        atexit.unregister(self.leave)
+        self._group = None
 
     @classmethod
     def of_job(cls) -> Crew:
@@ -260,9 +272,11 @@ def launched_crew() -> Iterator[Crew]:
         yield Crew.of_job()
         return
     dist.init_process_group("gloo", timeout=_PATIENCE)
+    crew = Crew(dist.group.WORLD)
     try:
-        yield Crew(dist.group.WORLD)
+        yield crew
     finally:
+        crew.leave()
         dist.destroy_process_group()
 
 

@@ -1,7 +1,9 @@
 """What a crew of processes does, written to a file; started by test_crew.py through torchrun."""
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -45,8 +47,11 @@ def outcome(crew: Crew, order: dict) -> dict:
 
 if __name__ == "__main__":
     orders = json.loads(sys.argv[1])
+    rank = int(os.environ["RANK"])
     with launched_crew() as crew:
         found = [outcome(crew, order) for order in orders]
         found.append({"agreed": crew.agree(crew.rank + 7)})
-        with open(f"{sys.argv[2]}/{crew.rank}.json", "w") as file:
-            json.dump(found, file)
+    threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    found.append({"threads": [name for name in threads if "gloo" in name]})
+    with open(f"{sys.argv[2]}/{rank}.json", "w") as file:
+        json.dump(found, file)

@@ -61,4 +61,9 @@ def test_an_error_in_one_process_ends_all_and_the_next_job_runs(found, number, k
 
 
 def test_all_agree_with_the_first(found):
-    assert [of_rank[-1]["agreed"] for of_rank in found] == [7, 7, 7]
+    assert [of_rank[-2]["agreed"] for of_rank in found] == [7, 7, 7]
+
+
+def test_no_thread_of_the_group_is_left(found):
+    """One that lets go of a tensor while the interpreter ends would abort the process."""
+    assert [of_rank[-1]["threads"] for of_rank in found] == [[], [], []]

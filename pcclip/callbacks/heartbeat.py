@@ -83,8 +83,12 @@ class Heartbeat:
         self._reached = now
         self._told = ""
         self._over = threading.Event()
-        for work in (self._beat, self._judge):
-            threading.Thread(target=work, name=f"heartbeat{work.__name__}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=work, name=f"heartbeat{work.__name__}", daemon=True)
+            for work in (self._beat, self._judge)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def ended(self) -> list[int]:
         """Ranks whose processes are seen from here to be gone."""
@@ -99,6 +103,9 @@ class Heartbeat:
         if not self._over.is_set():
             self._over.set()
             self._say(None)
+            for thread in self._threads:  # one that comes back from the store as Python ends would abort us
+                if thread is not threading.current_thread():
+                    thread.join(2)
 
     def told(self) -> str:
         """What a rank said when it stopped; empty if none did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -69,13 +70,17 @@ class Ranks(Callback):
                 # It kills this process without a word, even while it saves a checkpoint on SIGTERM.
                 thread._run = lambda: True
         self.heartbeat = Heartbeat(trainer.global_rank, trainer.world_size, self.patience, self._end)
-        self._group = distributed.new_group(
+        self._group: Any = distributed.new_group(
             backend="gloo", timeout=timedelta(minutes=self.collective_minutes)
         )
+        atexit.register(self._leave)  # before Lightning destroys it
         # Lightning's own broadcasts inside the signal handler, amidst whatever collective the main thread is
         # in, and waits for the device at every step.
         trainer._signal_connector._sigterm_notifier_fn = self._heard
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: self._agree(trainer)
+
+    def _leave(self) -> None:
+        self._group = None  # its threads end with the last reference: else they might abort the process
 
     def _heard(self, signum: int, frame: Any) -> None:
         self.asked_to_stop = True
@@ -85,7 +90,7 @@ class Ranks(Callback):
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return  # a checkpoint has no gradients
         asked = torch.tensor([int(self.asked_to_stop)])
-        distributed.all_reduce(asked, distributed.ReduceOp.MAX, self._group)  # type: ignore[arg-type]
+        distributed.all_reduce(asked, distributed.ReduceOp.MAX, self._group)
         if asked.item():
             trainer._signal_connector.received_sigterm = True
             raise SIGTERMException

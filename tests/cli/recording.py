@@ -33,14 +33,16 @@ class Recording(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, number: int
     ) -> None:
-        keys = {name: part["keys"] for name, part in batch.items()}
+        keys = {name: list(map(str, part["keys"])) for name, part in batch.items()}
         line = {"epoch": trainer.current_epoch, "batch": number, "step": self.step, "keys": keys}
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         accumulated = trainer.accumulate_grad_batches
-        if trainer.is_global_zero and (self.step, number % accumulated) == (self.stop_at, self.batch):
-            os.killpg(0, self.how)  # as schedulers do
+        if (self.step, number % accumulated) == (self.stop_at, self.batch):
+            trainer.strategy.barrier()  # until all have written
+            if trainer.is_global_zero:
+                os.killpg(0, self.how)  # as schedulers do
 
 
 def recorded(folder: Path) -> dict[tuple[int, int], dict[str, list[str]]]:

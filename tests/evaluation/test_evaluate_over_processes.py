@@ -11,9 +11,11 @@ import pytest
 import torch
 from planted import pictures, write
 
+from pcclip.checksums import check_seal
 from pcclip.cli import main
 from pcclip.model.checkpoint import save_folder
 from pcclip.model.towers import load_towers
+from tests.faults.rank_world import full
 from tests.launching import torchrun
 
 PROTOCOLS = [
@@ -51,12 +53,14 @@ def files(folder: Path) -> dict[str, bytes]:
     """What is the same whoever measures: results and embeddings, and all estimates."""
     found = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*.np[yz]")}
     estimates = json.loads(next(folder.rglob("estimates.json")).read_bytes())
-    del estimates["of"]  # names of the measurements
+    check_seal(estimates)
+    for differs in ("of", "sha256"):  # names of the measurements, and the seal upon them
+        del estimates[differs]
     return found | {"estimates": json.dumps(estimates).encode()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=full)])
 def test_results_and_embeddings_are_those_of_one_process(place, processes):
     version = f"by-{processes}"
     done = torchrun(processes, "-m", "pcclip", *words(place, version))
@@ -67,6 +71,8 @@ def test_results_and_embeddings_are_those_of_one_process(place, processes):
     assert files(place / version) == expected
 
 
+@full
+@pytest.mark.slow
 def test_two_processes_go_on_where_one_was_stopped(place):
     """A half row is there too, as a kill leaves it."""
     whole = next((place / "alone/cache").glob("features-*.npy"))
@@ -78,12 +84,15 @@ def test_two_processes_go_on_where_one_was_stopped(place):
     assert files(place / "stopped") == files(place / "alone")
 
 
+@full
+@pytest.mark.slow
 def test_a_picture_that_the_second_process_cannot_read_ends_both(place):
     data = place / "broken"
     shutil.copytree(place / "data", data)
     shard = next((data / "pictures/test").glob("*.tar"))
     content = shard.read_bytes()
-    at = [i for i in range(len(content)) if content.startswith(b"\x89PNG", i)][12]  # of the second batch
+    starts = [i for i in range(len(content)) if content.startswith(b"\xff\xd8\xff\xe0", i)]
+    at = starts[12]  # of the second batch
     shard.write_bytes(content[: at + 8] + bytes(32) + content[at + 40 :])
     started = time.monotonic()
     done = torchrun(2, "-m", "pcclip", *words(place, "unreadable", data))

@@ -79,7 +79,7 @@ def test_where_a_rank_is_killed_the_others_say_so_and_stop(world, ranks, torchru
     processes = all_of(started)
     ranks_of(started)[victim].kill()
     assert wait(processes, 60) == [], "somebody lives on"
-    assert started.wait(1) != 0
+    assert processes[0].wait(1) not in (0, None)  # psutil has taken its status: Popen would say 0
     said = (world / f"{version}.log").read_text()
     lines = [line for line in said.splitlines() if "pcclip resume" in line]
     assert any(f"rank {victim} (process" in line and "ended" in line for line in lines), said[-3000:]
