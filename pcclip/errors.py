@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 _FULL = "the disk is full. Make room, and the same command goes on"
 _QUOTA = "your share of the disk is used up. Make room, and the same command goes on"
@@ -16,6 +21,9 @@ _TROUBLES = {
     errno.EIO: "the disk or the network file system failed. Check it, and the same command goes on",
     errno.EMFILE: "too many files are open: raise the limit of the shell (ulimit -n)",
 }
+_OF_RUST = re.compile(r"\bos error (\d+)|\bOs \{ code: (\d+)")
+"""What errors of libraries in Rust (safetensors, tokenizers) say of those of the system."""
+_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
 
 
 class PcclipError(Exception):
@@ -30,3 +38,29 @@ def disk_error(error: BaseException) -> PcclipError | None:
     if not isinstance(error, OSError) or (trouble := _TROUBLES.get(error.errno or 0)) is None:
         return None
     return PcclipError(f"{error.filename or 'a file'}: cannot be read or written: {trouble}.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Lets errors of the file system within name the file or folder that is written.
+
+    Only `open` names the file by itself; NumPy and safetensors raise errors of their own at a full disk.
+
+    Raises:
+        OSError: With `errno` and `filename`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (code := _code(error)) is None:
+            raise
+        raise OSError(code, os.strerror(code), os.fspath(path)) from error
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, OSError) and _OF_NUMPY.search(str(error)):
+        return errno.ENOSPC
+    found = _OF_RUST.search(str(error))
+    return int(found[1] or found[2]) if found else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from pcclip.checksums import sha256_of
 from pcclip.data.bank_files import BANK_FILE, BankError
 from pcclip.data.inspect import inspect as inspect_set
+from pcclip.data.remote.options import RemoteOptions
 from pcclip.errors import PcclipError
 
 _MODEL, _SUMMARY, _CONFIG = "open_clip_config.json", "summary.json", "config.yaml"
@@ -20,15 +21,17 @@ def inspect(
     pictures: str | None = None,
     decode: bool = True,
     as_json: bool = False,
+    remote: RemoteOptions | None = None,
 ) -> None:
     """Validate every record of a set and print what is in it; or check that a bank, model or run is whole.
 
     Args:
-        path: A set's folder, a tar, a glob or a brace pattern; a bank; a model's folder; a run.
+        path: A set (folder, tar, glob or brace pattern, here or at a URL), a bank, a model's folder or a run.
         samples: Number of records of a set to print.
         pictures: For triples: the picture set whose keys they name; missing pictures are faults.
         decode: Whether to decode every picture (slow, finds damaged ones).
         as_json: Whether to print the report of a set as json.
+        remote: How a set's shards at URLs are fetched.
 
     Raises:
         PcclipError: Something is wrong; the faults have been printed.
@@ -41,7 +44,7 @@ def inspect(
     elif (folder / _MODEL).is_file():
         print(check_model(folder))
     else:
-        inspect_set(path, samples, pictures, decode, as_json)
+        inspect_set(path, samples, pictures, decode, as_json, remote)
 
 
 def check_bank(folder: Path) -> str:

@@ -23,8 +23,8 @@ from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
-from pcclip.data.files import write_atomically, writing
-from pcclip.errors import PcclipError
+from pcclip.data.files import write_atomically
+from pcclip.errors import PcclipError, writing
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim, hold, let_go

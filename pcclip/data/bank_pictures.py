@@ -73,7 +73,10 @@ class Making:
         from torch.utils.data import DataLoader
 
         from pcclip.data.stream import leave_signals_to_the_main_process
+        from pcclip.data.workers import check_temporary_folder
 
+        if self.num_workers:
+            check_temporary_folder()
         loader: DataLoader[Any] = DataLoader(
             self.pictures,  # type: ignore[arg-type]  # a map-style dataset, without importing torch
             batch_size=None,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-_OF_SAFETENSORS = re.compile(r"Os \{ code: (\d+)")
-_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
+from pcclip.errors import writing
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -38,32 +33,6 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Lets errors of the file system within name the file or folder that is written.
-
-    Only `open` names the file by itself; NumPy and safetensors raise errors of their own at a full disk.
-
-    Raises:
-        OSError: With `errno` and `filename`.
-    """
-    try:
-        yield
-    except Exception as error:
-        if (code := _code(error)) is None:
-            raise
-        raise OSError(code, os.strerror(code), os.fspath(path)) from error
-
-
-def _code(error: Exception) -> int | None:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if isinstance(error, OSError) and _OF_NUMPY.search(str(error)):
-        return errno.ENOSPC
-    found = _OF_SAFETENSORS.search(str(error))
-    return int(found[1]) if found else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcclip.data.records import stable_hash
+from pcclip.data.workers import check_temporary_folder
 from pcclip.errors import PcclipError
 
 Integers = npt.NDArray[np.int64]
@@ -258,6 +259,9 @@ class BatchLoader(DataLoader[Any]):
         start_method: `fork`, `spawn` or `forkserver`; None for Python's default.
         pin_memory: Copy batches to pinned memory.
 
+    Raises:
+        PcclipError: On iteration: a `Failure` came, or workers have no use of the temporary folder.
+
     Attributes:
         waited: Seconds that those who iterate have waited for batches so far.
     """
@@ -286,6 +290,8 @@ class BatchLoader(DataLoader[Any]):
             _WITH_WORKERS.add(self)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if self.num_workers:
+            check_temporary_folder()
         for batch in self._timed(super().__iter__()):
             if isinstance(batch, Failure):
                 self.close()

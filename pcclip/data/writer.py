@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from pcclip.data.files import sync_folder, write_atomically, writing
+from pcclip.data.files import sync_folder, write_atomically
 from pcclip.data.index import ShardIndex
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
@@ -28,7 +28,7 @@ from pcclip.data.records import (
     stable_hash,
 )
 from pcclip.data.sets import MARKER, SET_FILE, ShardEntry, ShardSet
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, writing
 
 _LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json(\.\w+)?\.tmp")
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder, writing
+from pcclip.data.files import sync_folder
+from pcclip.errors import writing
 from pcclip.evaluation.protocol import Results
 from pcclip.folders import sync_files
 

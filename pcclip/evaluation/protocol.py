@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pcclip.data.files import writing
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, writing
 from pcclip.evaluation.bootstrap import bootstrap, bootstrap_means
 from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.sets import EvaluationSet

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcclip.data.files import writing
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, writing
 from pcclip.folders import whole_folder
 
 if TYPE_CHECKING:

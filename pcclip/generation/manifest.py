@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder, write_atomically, writing
-from pcclip.errors import PcclipError
+from pcclip.data.files import sync_folder, write_atomically
+from pcclip.errors import PcclipError, writing
 from pcclip.untrusted import parse_json
 
 JOB_FILE, MANIFEST, ANSWERS = "job.json", "manifest.jsonl", "answers"

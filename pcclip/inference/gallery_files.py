@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pcclip.checksums import crc32
-from pcclip.data.files import write_atomically, writing
+from pcclip.data.files import write_atomically
 from pcclip.data.records import IMAGE_EXTENSIONS
-from pcclip.errors import PcclipError
+from pcclip.errors import PcclipError, writing
 from pcclip.evaluation.statistics import Floats
 from pcclip.untrusted import load_array, load_arrays
 

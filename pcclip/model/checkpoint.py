@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pcclip.checksums import seal
+from pcclip.errors import writing
 from pcclip.folders import whole_folder
 from pcclip.model.errors import ModelError
 from pcclip.model.lora import merged_state
@@ -96,7 +94,8 @@ def write_files(
     fingerprints = {"image": towers.image_fingerprint(), "text": towers.text_fingerprint()}
     _write_json(folder / META, seal({**describe(towers), "fingerprints": fingerprints, **(meta or {})}))
     if hasattr(towers.tokenizer, "save_pretrained"):  # transformers' tokenizers are read from the folder
-        towers.tokenizer.save_pretrained(str(folder))
+        with writing(folder):
+            towers.tokenizer.save_pretrained(str(folder))
 
 
 def check_compatible(meta: dict[str, Any], towers: Towers) -> None:
@@ -168,9 +167,5 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _save_weights(state: dict[str, Tensor], path: Path) -> None:
-    try:
+    with writing(path):
         save_file(state, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        if (code := re.search(r"Os \{ code: (\d+)", str(error))) is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error

@@ -1,6 +1,7 @@
 """`pcclip fit` from object storage and HTTP: the same losses as from a folder."""
 
 import json
+import logging
 import os
 import shlex
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fitting import STEPS, command, fit_words, losses
-from safetensors.torch import load_file
+from ranked import PLAIN, assert_same, moved
 
 import pcclip
 from pcclip.cli import main
@@ -18,7 +19,6 @@ from pcclip.data.records import Triple
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
 from tests.data.remote.serving_shards import Behaviour, s3_server, served, upload, watched
 
-PLAIN = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.lr_scheduler=null"]
 QUICK = [
     "--data.shuffle_shards=2",
     "--data.batch_size=8",
@@ -59,12 +59,12 @@ def _limit(many, shards):
 
 
 @pytest.mark.slow
-def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(place, many, expected):
+def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(place, many, expected, caplog):
     shards = len(list(many.glob("*.tar")))
     assert shards >= 6
     cache, limit, run = place / "s3-cache", _limit(many, 4), place / "runs/small/from-s3"
-    with s3_server("bucket") as (_, client), watched(cache) as most:
-        url = upload(client, many, "bucket", "train")
+    with s3_server("fits") as (_, client), watched(cache) as most:
+        url = upload(client, many, "fits", "train")
         more = [f"--data.remote.cache_dir={cache}", f"--data.remote.cache_gb={limit / 1e9}"]
         process = subprocess.Popen(
             command(place, *_words(place, "from-s3", url, *more)), cwd=Path.cwd(), start_new_session=True
@@ -75,49 +75,43 @@ def test_a_fit_from_s3_in_a_cache_smaller_than_the_set_is_killed_and_resumed(pla
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL, "the fit ended before it was killed"
-        done = subprocess.run(
-            command(place, "resume", str(run)), capture_output=True, text=True, timeout=280, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert main(["resume", str(run)]) == 0
     resumed = losses(run)
     assert STEPS - 1 in resumed
     assert resumed == {step: expected[step] for step in resumed}
     assert 0 < most[0] <= limit
-    said = done.stderr
-    assert "shards at URLs:" in said
+    said = caplog.messages
     config = (run / "config.yaml").read_text()
-    assert "hush" not in config + said
+    assert "hush" not in config + "".join(said)
     assert url in config
-    counted = [line for line in said.splitlines() if line.startswith("shards at URLs:")][-1]
+    counted = [line for line in said if line.startswith("shards at URLs:")][-1]
     evicted = int(counted.split(" evicted")[0].rsplit(" ", 1)[1].replace(",", ""))
     assert evicted > 0, counted
 
 
 @pytest.mark.slow
 def test_two_ranks_download_each_shard_once_and_train_as_from_the_folder(place, many, expected):
-    behaviour = Behaviour(delay_s=0.02, every=(4, "drop:1500"))
+    behaviour, cache = Behaviour(delay_s=0.02, every=(4, "drop:1500")), place / "shared-cache"
     with served(many, behaviour) as url:
         two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4"]
-        more = [f"--data.remote.cache_dir={place / 'shared-cache'}", "--data.remote.max_wait_s=0.2"]
+        more = [f"--data.remote.cache_dir={cache}", "--data.remote.max_wait_s=0.2"]
         words = command(place, *_words(place, "two-remote", url, *two, *more))
         done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-    wanted = set(behaviour.whole)
-    shards = {path.name: path.stat().st_size for path in many.glob("*.tar") if path.name in wanted}
-    fetched = [line for line in done.stderr.splitlines() if "shards at URLs:" in line][-1]
-    assert f"{len(shards)} fetched" in fetched, fetched
-    listing = behaviour.gets["set.json"] * (many / "set.json").stat().st_size
-    assert behaviour.sent - listing == sum(shards.values())  # no byte twice, dropped connections and all
-    (
-        ours,
-        theirs,
-    ) = (  # a rank logs the loss of its own rows: weights tell whether the samples were the same
-        load_file(place / "runs/small" / run / "model/open_clip_model.safetensors")
-        for run in ("two-remote", "from-folder")
-    )
-    assert len(expected) == STEPS
-    assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
+    lines = [line for line in done.stderr.splitlines() if line.startswith("shards at URLs:")]
+    assert len(lines) == 1  # for both ranks
+    fetched = int(lines[0].split(" fetched")[0].rsplit(" ", 1)[1])
+    # What is read ahead when the fit ends is left as it is.
+    assert STEPS * 8 / 10 <= fetched <= len(list(cache.glob("*.tar")))
+    for shard in many.glob("*.tar"):  # no byte twice, dropped connections and all
+        assert behaviour.sent[shard.name] <= shard.stat().st_size
     assert "1,500 of" in done.stderr
+    assert len(expected) == STEPS
+    run, alone = (place / "runs/small" / version for version in ("two-remote", "from-folder"))
+    assert_same(run, alone)  # losses of every step and final weights at 1e-5
+    assert moved(run, place) > 1e-2
 
 
 def test_secrets_and_a_cache_too_small_stop_a_fit_before_its_first_step(place, many, capsys):
@@ -140,12 +134,12 @@ def test_the_commands_of_the_page_run(place, many, monkeypatch, capsys):
     lines = [line for line in page.split("```bash\n")[1].split("```")[0].splitlines() if line]
     assert len(lines) == 4
     number = len(list(many.glob("*.tar"))) - 1
-    with s3_server("bucket") as (_, client), served(many) as url:
-        upload(client, many, "bucket", "triples/train")
-        upload(client, place / "data/pictures/train", "bucket", "pictures/train")
+    with s3_server("fits") as (_, client), served(many) as url:
+        upload(client, many, "fits", "triples/train")
+        upload(client, place / "data/pictures/train", "fits", "pictures/train")
         for line in lines:
             for theirs, ours in (
-                ("BUCKET", "bucket"),
+                ("BUCKET", "fits"),
                 ("https://HOST/set/{00000..00099}", f"{url}/{{000000..{number:06d}}}"),
                 ("--name ViT-B-32 --pretrained openai", f"--name local-dir:{place / 'base'}"),
                 ("data/bank", str(place / "page-bank")),

@@ -243,7 +243,7 @@ def test_a_broken_set_file_is_refused(tmp_path, text, says):
 
 def test_set_file_keeps_the_contract(tmp_path):
     raw = json.loads((write_triples(tmp_path / "set", 12, 10) / "set.json").read_bytes())
-    assert set(raw) == {"schema", "kind", "payload", "records", "shards", "card"}
+    assert set(raw) == {"schema", "kind", "payload", "records", "shards", "card", "sha256"}
     assert [(s["name"], s["records"]) for s in raw["shards"]] == [("000000.tar", 10), ("000001.tar", 2)]
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcclip.checksums import check_seal
+
 _RANDOM = re.compile(r"(?<=\bmodel-)[0-9a-f]{32}|(?<=\bfeatures-)[0-9a-f]{32}")
 """In names: of notes on models, by where these lie, and of a folder's embeddings."""
 READERS = ("rank", "search")
@@ -195,7 +197,8 @@ def _content(path: Path) -> bytes:
         return _of_checkpoint(path)
     if path.name in ("summary.json", "record.json", "estimates.json"):
         known = json.loads(path.read_bytes())
-        for name in ("seconds", "id", "of"):
+        check_seal(known)
+        for name in ("seconds", "id", "of", "sha256"):  # the last of these is of the others too
             known.pop(name, None)
         return json.dumps(known).encode()
     return path.read_bytes()

@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -84,6 +85,7 @@ class Zygote:
     """The process; use it in a `with` block."""
 
     def __enter__(self) -> Self:
+        self._short, self._times = Path(tempfile.mkdtemp(prefix="kill-")), 0
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.kill_zygote"],
@@ -101,6 +103,7 @@ class Zygote:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+        shutil.rmtree(self._short)
 
     def run(self, words: list[str], folder: Path, **disturbed: Any) -> Ended:
         """Runs a command; `disturbed` are settings of `Disturbance`."""
@@ -111,11 +114,17 @@ class Zygote:
 
         Args:
             words: After `pcclip`.
-            folder: Where it works: events outside do not count. Temporary files are put into `tmp` there.
+            folder: Where it works: events outside do not count. Temporary files are put into `tmp` there,
+                by a short path, as sockets are among them.
             times: How often.
             disturbed: Settings of `Disturbance`.
         """
-        asked = {"words": words, "folder": str(folder), "times": times} | asdict(Disturbance(**disturbed))
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self._times += 1
+        temporary = self._short / str(self._times)
+        temporary.symlink_to(folder / "tmp")
+        asked = {"words": words, "folder": str(folder), "temporary": str(temporary), "times": times}
+        asked |= asdict(Disturbance(**disturbed))
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
@@ -158,21 +167,19 @@ def _serve() -> None:
 
 def _child(asked: dict[str, Any], counter: mmap.mmap, said: Path) -> None:
     os.setsid()
-    folder = Path(asked["folder"])
-    (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+    os.environ["TMPDIR"] = tempfile.tempdir = asked["temporary"]
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     from pcclip.cli import main
 
-    _count(str(folder), asked, counter)
+    _count((asked["folder"], asked["temporary"]), asked, counter)
     sys.exit(main(asked["words"]))  # by the way out that every process takes: exit handlers run
 
 
-def _count(folder: str, asked: dict[str, Any], counter: mmap.mmap) -> None:
-    """Counts events within the folder, and sends the signal right before the one that it is asked for."""
+def _count(folders: tuple[str, str], asked: dict[str, Any], counter: mmap.mmap) -> None:
+    """Counts events within folders, and sends the signal right before the one that it is asked for."""
     main, at = os.getpid(), asked["at"]
 
     def event() -> None:
@@ -190,7 +197,7 @@ def _count(folder: str, asked: dict[str, Any], counter: mmap.mmap) -> None:
                 return
         elif name not in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link"):
             return
-        if str(args[0]).startswith(folder):
+        if str(args[0]).startswith(folders):
             event()
 
     def counted(function: Any) -> Any:

@@ -18,7 +18,7 @@ STOPS = 5 if FULL else 1
 GRACE = 30.0  # as SLURM and Kubernetes give
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 EVERY = [(verb, number) for verb in (*VERBS, *READERS) for number in NAMES]
-FEW = [("write", signal.SIGTERM), ("bank", signal.SIGINT), ("fit", signal.SIGTERM), ("rank", signal.SIGINT)]
+FEW = [("fit", signal.SIGTERM), ("bank", signal.SIGINT)]
 TOLD = re.compile(r"^(pcclip \w+: |\S+: )?stopped .*$", re.MULTILINE)
 
 

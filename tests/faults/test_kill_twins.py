@@ -14,7 +14,7 @@ FULL = os.environ.get("PCCLIP_FAULTS") == "full"
 REFUSED = ("another process", "another job", "exists already")
 
 
-@pytest.mark.parametrize("verb", VERBS if FULL else ("prepare", "bank", "export"))
+@pytest.mark.parametrize("verb", VERBS if FULL else ("bank",))
 @pytest.mark.timeout(600)
 def test_two_at_once_make_what_one_makes(
     verb: str, world: World, zygote: Zygote, undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -151,6 +151,9 @@ def test_preprocessing_beside_a_file_is_used(tiny_folder: Path, tmp_path: Path) 
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     towers = load_towers("pcclip-tiny", str(folder / WEIGHTS))
     assert towers.preprocess_config()["mean"] == [0.5, 0.5, 0.5]
+    with pytest.raises(ModelError, match=r"preprocessing of its image tower are not those that were saved"):
+        load_towers(f"local-dir:{folder}")
+    (folder / "pcclip.json").unlink()  # what the message says of a change on purpose
     same = load_towers(f"local-dir:{folder}")
     assert towers.image_fingerprint() == same.image_fingerprint()
     assert towers.image_fingerprint() != load_towers(f"local-dir:{tiny_folder}").image_fingerprint()

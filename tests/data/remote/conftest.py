@@ -1,7 +1,6 @@
 import os
 
 import pytest
-import torch
 
 from pcclip.data.batches import TrainingBatches, TripleSource, make_stream
 from pcclip.data.index import ShardIndex
@@ -9,20 +8,8 @@ from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.data.stream import ResumableLoader
 from pcclip.data.tokens import TextTokens
+from tests.data.remote.loading import Padded, plain
 from tests.data.shard_making import write_triples
-
-
-class Padded:
-    def __call__(self, texts):
-        ids = torch.zeros(len(texts), 12, dtype=torch.long)
-        for row, text in zip(ids, texts, strict=True):
-            words = [len(word) for word in text.split()[:11]] + [99]
-            row[: len(words)] = torch.tensor(words)
-        return ids
-
-
-def plain(picture):
-    return torch.zeros(1)
 
 
 @pytest.fixture(scope="session")

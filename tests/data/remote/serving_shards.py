@@ -1,6 +1,8 @@
 """Servers of shards: a plain one, one that misbehaves as told, and an S3-compatible one."""
 
+import functools
 import http.server
+import logging
 import os
 import re
 import socket
@@ -11,10 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pcclip.data.stream import ResumableLoader
 
 
 @dataclass
@@ -33,7 +31,7 @@ class Behaviour:
     etag: str = ""
     gets: Counter = field(default_factory=Counter)
     whole: Counter = field(default_factory=Counter)
-    sent: int = 0
+    sent: Counter = field(default_factory=Counter)
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -123,7 +121,7 @@ def _handler(folder: Path, behaviour: Behaviour) -> type:
             self.wfile.write(data[:cut])
             self.wfile.flush()
             with behaviour.lock:
-                behaviour.sent += cut
+                behaviour.sent[path.name] += cut
                 if path.suffix == ".tar":
                     behaviour.whole[path.name] += cut == size
             if fault:
@@ -149,29 +147,36 @@ def served(folder: Path, behaviour: Behaviour | None = None) -> Iterator[str]:
         thread.join()
 
 
+@functools.cache
+def _s3_address() -> str:
+    """Of one server per process, which ends with it: file systems keep the endpoint that they began with."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says each request
+    return "http://{}:{}".format(*server.get_host_and_port())
+
+
 @contextmanager
 def s3_server(*buckets: str) -> Iterator[tuple[str, object]]:
     """An S3-compatible server; gives its address and a client. Sets the environment's credentials for it."""
     import boto3
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     settings = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "hush-hush",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": _s3_address(),
     }
-    before = {name: os.environ.get(name) for name in [*settings, "AWS_ENDPOINT_URL"]}
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        os.environ.update(settings, AWS_ENDPOINT_URL=address)
-        client = boto3.client("s3", endpoint_url=address)
+        client = boto3.client("s3", endpoint_url=_s3_address())
         for bucket in buckets:
             client.create_bucket(Bucket=bucket)
-        yield address, client
+        yield _s3_address(), client
     finally:
-        server.stop()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -214,8 +219,3 @@ def watched(cache: Path) -> Iterator[list[int]]:
     finally:
         ended.set()
         thread.join()
-
-
-def keys_of(loader: "ResumableLoader", epochs: int = 1) -> list[list[str]]:
-    """The keys of every batch."""
-    return [batch["differences"]["keys"] for _ in range(epochs) for batch in loader]

@@ -1,6 +1,7 @@
 """Shards over HTTP: the same batches as from the folder, whatever the connection does."""
 
 import logging
+import pickle
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ from pcclip.data.remote.cache import ShardCache
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.errors import PcclipError
-from tests.data.remote.serving_shards import Behaviour, held_bytes, keys_of, served, watched
+from tests.data.remote.loading import full, keys_of
+from tests.data.remote.serving_shards import Behaviour, held_bytes, served, watched
 
 
 def sizes(folder):
@@ -33,9 +35,9 @@ def test_the_same_batches_and_each_shard_once_per_pass(triples, options, loader,
         assert keys_of(loader(url, options, workers=workers), epochs=2) == expected
         assert len(behaviour.whole) == 12
         assert set(behaviour.whole.values()) == {1}
-        before = behaviour.sent
+        before = behaviour.sent.total()
         assert keys_of(loader(f"{url}/", options), epochs=1) == expected[: len(expected) // 2]
-        assert behaviour.sent - before < 10_000  # set.json, and no shard again
+        assert behaviour.sent.total() - before < 10_000  # set.json, and no shard again
     assert counts(options).downloads == 12
     assert counts(options).bytes == sum(sizes(triples))
 
@@ -48,8 +50,16 @@ def test_the_order_is_known_and_the_same_before_any_shard_is_read(triples, optio
         assert not any(name.endswith(".tar") for name in behaviour.gets)
 
 
+def test_ranks_share_out_each_batch_of_one_process(triples, options, loader):
+    expected = keys_of(loader(triples, batch_size=16), epochs=2)
+    with served(triples) as url:
+        ranks = [loader(url, options, batch_size=4, workers=1, rank=rank, world=4) for rank in range(4)]
+        shares = zip(*(keys_of(one, epochs=2) for one in ranks), strict=True)
+        assert [[key for part in parts for key in part] for parts in shares] == expected
+
+
 @pytest.mark.parametrize(
-    "method", ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))]
+    "method", ["fork", *(pytest.param(method, marks=full) for method in ("spawn", "forkserver"))]
 )
 def test_workers_start_in_any_way(triples, options, loader, method):
     with served(triples) as url:
@@ -58,6 +68,15 @@ def test_workers_start_in_any_way(triples, options, loader, method):
         index.read(0, "json")
         remote = loader(url, options, workers=1, method=method)
         assert keys_of(remote) == keys_of(loader(triples))
+
+
+def test_a_worker_gets_what_reads_shards_by_pickle(triples, options, loader):
+    with served(triples) as url:
+        ours = loader(url, options).dataset
+        assert ours[0, 1]["differences"]["keys"].any()  # threads, files and locks are open
+        copy = pickle.loads(pickle.dumps(ours))
+        keys = [copy[0, batch]["differences"]["keys"].tolist() for batch in range(copy.steps)]
+    assert keys == keys_of(loader(triples))
 
 
 def test_a_small_cache_is_kept_to_and_shards_come_again(triples, options, loader):
@@ -112,19 +131,16 @@ def test_a_bad_connection_costs_retries_not_batches(triples, options, loader, ca
         assert done.bytes == sum(sizes(triples)) + 3100
 
 
-def test_a_server_without_ranges_of_the_standard_library(triples, options, loader, free_port):
-    words = [sys.executable, "-m", "http.server", str(free_port), "--bind", "127.0.0.1", "-d", str(triples)]
-    server = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{free_port}"
-        options.max_wait_s = 1.0
-        assert keys_of(loader(url, options)) == keys_of(loader(triples))
-        (triples / "set.json").rename(triples / "aside.json")
-        assert len(resolve_shards(f"{url}/*.tar", options)) == 12  # it lists its folders
-    finally:
-        (triples / "aside.json").rename(triples / "set.json")
-        server.terminate()
-        server.wait(20)
+def test_a_server_without_ranges_of_the_standard_library(triples, options, loader):
+    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(triples)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            port = server.stdout.readline().split(" port ")[1].split()[0]
+            url = f"http://127.0.0.1:{port}"
+            assert keys_of(loader(url, options)) == keys_of(loader(triples))
+            assert len(resolve_shards(f"{url}/*.tar", options)) == 12  # it lists its folders
+        finally:
+            server.terminate()
 
 
 def test_a_foreign_set_is_indexed_once_and_its_shards_come_again_when_needed(triples, options, loader):

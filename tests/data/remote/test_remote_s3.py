@@ -15,7 +15,8 @@ from pcclip.data.remote.cache import ShardCache
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.sets import resolve_shards
 from pcclip.errors import PcclipError
-from tests.data.remote.serving_shards import Behaviour, keys_of, s3_server, served, upload
+from tests.data.remote.loading import full, keys_of
+from tests.data.remote.serving_shards import Behaviour, s3_server, served, upload
 from tests.data.shard_making import write_pictures
 
 
@@ -81,7 +82,7 @@ def _read_everything(url, options, turn, answers):
     answers.put(turn)
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=full)])
 def test_processes_share_one_download_of_each_shard(triples, options, method):
     behaviour = Behaviour(delay_s=0.05)
     context = multiprocessing.get_context(method)
@@ -123,11 +124,7 @@ def test_a_killed_download_is_gone_on_with(triples, options):
                 index.read(0, "json")
         assert [p.stat().st_size for p in options.folder.glob("*.part")] == [5000]
         assert index.read(0, "json")
-        assert behaviour.sent == triples.joinpath("000000.tar").stat().st_size + _set_file(triples)
-
-
-def _set_file(folder):
-    return folder.joinpath("set.json").stat().st_size
+        assert behaviour.sent["000000.tar"] == triples.joinpath("000000.tar").stat().st_size
 
 
 def test_a_folder_that_cannot_be_the_cache_is_named(triples, tmp_path):
