@@ -118,7 +118,7 @@ def test_a_cut_tar_with_long_names_is_refused(tmp_path, form, seed):
     [
         (b"", "it is empty"),
         (b"no tar at all" * 100, "truncated or damaged"),
-        (gzip.compress(b"x" * 5000), "is compressed"),
+        (gzip.compress(b"x" * 5000, mtime=0), "is compressed"),
     ],
 )
 def test_what_is_no_tar_is_refused(tmp_path, data, says):
