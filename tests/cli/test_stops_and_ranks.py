@@ -11,13 +11,21 @@ from pathlib import Path
 import pytest
 import torch
 from fitting import STEPS, command, fit_words, losses
+from ranked import full
 from safetensors.torch import load_file
 
 from pcclip.cli import main
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("how", "group"),
+    [
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, True),
+        pytest.param(signal.SIGKILL, True, marks=full),
+        pytest.param(signal.SIGTERM, False, marks=full),
+    ],
+)
 def test_a_killed_fit_resumes_to_the_same_losses_and_weights(place, whole, how, group):
     """Schedulers signal the whole process group, loader workers included."""
     version = f"{how.name.lower()}-{group}"
@@ -81,6 +89,7 @@ def test_two_ranks_train_as_one(place):
     assert max((ours[n] - theirs[n]).abs().max() for n in theirs) < 1e-5 < moved / 100
 
 
+@full
 def test_a_run_of_two_ranks_goes_on_with_one(place):
     """The global order of samples does not depend on ranks: the same samples, losses and weights."""
     plain = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.lr_scheduler=null"]
