@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -5,13 +6,21 @@ import pytest
 import yaml
 from jobs import HOSTILE, PROMPTS
 from jsonargparse import ArgumentParser
+from PIL import Image
 
 from pcclip.errors import PcclipError
 from pcclip.generation.captions import clean_caption
 from pcclip.generation.prompts import Example, PromptTemplate, RowRejected
 from pcclip.generation.rows import Row
 
-PNG = b"\x89PNG\r\n\x1a\nnot looked into"
+
+def encoded(kind: str) -> bytes:
+    held = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(held, kind)
+    return held.getvalue()
+
+
+PNG = encoded("PNG")
 
 
 def template(**changes) -> PromptTemplate:
@@ -126,9 +135,10 @@ def test_one_caption_or_all_first_or_drawn_by_the_picture() -> None:
 
 def test_pictures_come_as_parts_in_their_places(tmp_path: Path) -> None:
     file = tmp_path / "one.jpg"
-    file.write_bytes(b"\xff\xd8\xff jpeg")
+    file.write_bytes(encoded("JPEG"))
     shown = template(question="A: {picture1}\nB: {picture2} ({caption1})", examples=[])
     (tmp_path / "two.png").write_bytes(PNG)
+    (tmp_path / "torn.png").write_bytes(PNG[:12])
     prompt = shown.render(row(picture1=file, picture2=tmp_path / "two.png"))
     text, first, between, second, last = prompt.messages[-1]["content"]
     assert (text, between, last) == (
@@ -142,6 +152,7 @@ def test_pictures_come_as_parts_in_their_places(tmp_path: Path) -> None:
         (row(), "no picture1"),
         (row(picture1=file, picture2=tmp_path / "gone.png"), "no file for picture2"),
         (row(picture1=file, picture2=Path(__file__)), "picture2 is neither JPEG, PNG nor WebP"),
+        (row(picture1=file, picture2=tmp_path / "torn.png"), "picture2 cannot be decoded"),
     ):
         with pytest.raises(RowRejected, match=why):
             shown.render(broken)
