@@ -58,5 +58,5 @@ class RunCheckpoint(ModelCheckpoint):
     def _save_last(self, trainer: Trainer) -> None:
         saved: int = self._last_global_step_saved  # type: ignore[has-type]
         if self.dirpath is not None and saved != trainer.global_step:
-            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", weights_only=False)
             self._last_global_step_saved = trainer.global_step
