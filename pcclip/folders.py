@@ -39,7 +39,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         os.close(descriptor)
 
@@ -54,12 +54,21 @@ def refuse_existing(folder: Path) -> None:
         raise PcclipError(f"{folder}: exists already, and nothing is overwritten; name another")
 
 
+def sync_folder(folder: Path) -> None:
+    """Brings a folder's entries (new names, renames) to disk; of a file, its bytes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_files(folder: Path) -> None:
     """Brings all files below a folder, and their names, to disk."""
     for place, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(place, name))
-        _sync(Path(place))
+            sync_folder(Path(place, name))
+        sync_folder(Path(place))
 
 
 def _lock(descriptor: int, partial: Path, folder: Path) -> None:
@@ -81,11 +90,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

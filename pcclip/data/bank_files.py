@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pcclip.checksums import seal, sha256_of
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import write_atomically
 from pcclip.data.records import SCHEMA, stable_hash
 from pcclip.errors import PcclipError, writing
+from pcclip.folders import sync_folder
 from pcclip.untrusted import parse_json
 
 BANK_FILE = "bank.json"

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from pcclip.errors import writing
+from pcclip.folders import sync_folder
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -33,15 +34,6 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Brings a folder's entries (new names, renames) to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _temporary(path: Path) -> tuple[Path, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import write_atomically
 from pcclip.data.index import ShardIndex
 from pcclip.data.records import (
     IMAGE_EXTENSIONS,
@@ -29,6 +29,7 @@ from pcclip.data.records import (
 )
 from pcclip.data.sets import MARKER, SET_FILE, ShardEntry, ShardSet
 from pcclip.errors import PcclipError, writing
+from pcclip.folders import sync_folder
 
 _LEFT_OVER = re.compile(r"\d{6}\.tar|\.\d{6}\.tar\.tmp|\.set\.json(\.\w+)?\.tmp")
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder
 from pcclip.errors import writing
 from pcclip.evaluation.protocol import Results
-from pcclip.folders import sync_files
+from pcclip.folders import sync_files, sync_folder
 
 RESULTS = "results"
 FIT = "fit"

@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
+from pcclip.folders import sync_folder
 from pcclip.untrusted import parse_json
 
 JOB_FILE, MANIFEST, ANSWERS = "job.json", "manifest.jsonl", "answers"

@@ -16,13 +16,13 @@ from rich.progress import Progress
 
 from pcclip.checksums import crc32
 from pcclip.crew import Crew, Job
-from pcclip.data.files import sync_folder
 from pcclip.data.locks import only_one
 from pcclip.errors import PcclipError, writing
 from pcclip.evaluation.encoding.embedding import Transform, picture_job
 from pcclip.evaluation.encoding.encoders import ImageEncoder
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.evaluation.statistics import Floats
+from pcclip.folders import sync_folder
 from pcclip.untrusted import load_array
 
 _CRC = 4

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from pcclip.data.files import sync_folder, write_atomically
+from pcclip.data.files import write_atomically
 from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
+from pcclip.folders import sync_folder
 
 _ATTEMPTS = 5
 _TIMEOUT = 30.0  # seconds without a byte
