@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -146,6 +147,8 @@ def main(args: Sequence[str] | None = None) -> int:
         signal's number after SIGTERM (143) or Ctrl-C (130).
     """
     words = list(sys.argv[1:] if args is None else args)
+    if args is None:
+        faulthandler.enable()  # a library that crashes ends the process without a word else
     if not words or words[0] in ("-h", "--help", "--version"):
         print(__version__ if words[:1] == ["--version"] else _usage())
         return 0

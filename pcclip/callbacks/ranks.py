@@ -135,10 +135,18 @@ class Ranks(Callback):
                 rank, message = told.split(" ", 1)
                 return f"rank {rank} stopped: {message}"
             if ended := self.heartbeat.ended():
-                named = ", ".join(f"rank {rank} ({self.heartbeat.places[rank]})" for rank in ended)
-                return f"{named} ended"
+                return ", ".join(f"rank {r} ({self.heartbeat.places[r]}) {self._how(r)}" for r in ended)
             time.sleep(0.1)
         return "the connection to another rank broke"
+
+    def _how(self, rank: int) -> str:
+        """How a rank has ended, where this process started it."""
+        assert self.heartbeat is not None
+        process = self.heartbeat.places[rank].process
+        status = next((child.returncode for child in self._children if child.pid == process), None)
+        if not status:
+            return "ended"
+        return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Watch no more."""

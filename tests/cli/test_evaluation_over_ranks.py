@@ -10,7 +10,7 @@ from fitting import command
 
 
 def measured(run: Path) -> dict[str, bytes]:
-    found = {str(f.relative_to(run)): f.read_bytes() for f in (run / "results").rglob("*.npz")}
+    found = {str(f.relative_to(run)): f.read_bytes() for f in (run / "results/fit").rglob("*.npz")}
     for name in ("model", "interpolated"):
         found[name] = (run / name / "open_clip_model.safetensors").read_bytes()
     summary = json.loads((run / "summary.json").read_text())
