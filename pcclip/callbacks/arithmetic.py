@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from pcclip.arithmetic.command import PICTURES, keep, log, results_folder
 from pcclip.arithmetic.evaluation import PictureArithmetic
-from pcclip.callbacks.evaluation import other_weights
+from pcclip.callbacks.weights import other_weights
 from pcclip.crew import Crew
 from pcclip.model.towers import Towers
 from pcclip.sharding import with_whole_weights

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,16 +14,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from pcclip.callbacks.summary import Summary
+from pcclip.callbacks.weights import BaseEncoders, other_weights
 from pcclip.crew import Crew
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.encoders import TowerEncoders
 from pcclip.evaluation.encoding.features import FeatureCache
 from pcclip.evaluation.encoding.models import Model
+from pcclip.evaluation.exhibits.files import write_exhibits
 from pcclip.evaluation.interpolation import CurvePoint, choose_alpha, curve_point, plot_curve
-from pcclip.evaluation.measured import FIT, RESULTS, Measured
+from pcclip.evaluation.measured import FIT, RESULTS, VALIDATION, Measured
 from pcclip.geometry import interpolate
 from pcclip.model.checkpoint import save_folder
 from pcclip.runs import point_latest
@@ -52,6 +52,8 @@ class EvaluationSuite(Callback):
         evaluations: sets and their protocols.
         interpolation: sweep base-to-tuned weights after the fit; null for none (pretraining).
         cache_dir: where image embeddings of a frozen tower are kept; null keeps them in memory only.
+        test: measure the split that is reported. false measures validation splits alone, so that many runs
+            can be tried and one chosen without a look at it (`pcclip sweep`).
     """
 
     def __init__(
@@ -59,13 +61,17 @@ class EvaluationSuite(Callback):
         evaluations: list[Evaluation],
         interpolation: Interpolation | None = None,
         cache_dir: str | None = "data/cache",
+        test: bool = True,
     ) -> None:
         """See the class."""
         self.evaluations = evaluations
         self.interpolation = interpolation
         self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.test = test
         self.summary = Summary()
+        self.base_validation = Measured()
         self.bench: Bench | None = None
+        self.base_encoders: BaseEncoders | None = None
         self.base_model: Model | None = None
         self.crew: Crew | None = None
         self.validations = 0
@@ -78,7 +84,7 @@ class EvaluationSuite(Callback):
         module: DifferenceTraining,
         split: Literal["test", "validation"],
         only_due: bool = False,
-        is_base: bool = False,
+        models: Mapping[str, Model] | None = None,
     ) -> Measured:
         """Results by set of all (or the due) evaluations with the weights as they are, in fp32.
 
@@ -88,15 +94,10 @@ class EvaluationSuite(Callback):
             module: Whose towers.
             split: Whether the split that is reported or the one by which things are chosen.
             only_due: Leave out what is not due at this validation.
-            is_base: The weights are the base model's.
+            models: Of `models`, where the same weights are measured several times; `base` alone where that is
+                what is measured.
         """
-        crew, towers = self._crew(), module.towers
-        if self.bench is None:
-            self.bench = Bench(FeatureCache(self.cache_dir if towers.image_frozen else None))
-        bench = self.bench
-        models = {"now": Model.of(towers, TowerEncoders(towers, module.device), "now", crew)}
-        if not is_base:
-            models["base"] = self._base(module)
+        bench, models = self._bench(module), models or self.models(module)
         measured = Measured()
 
         def measure() -> None:
@@ -104,16 +105,34 @@ class EvaluationSuite(Callback):
                 if only_due and self.validations % one.every_n_validations:
                     continue
                 name = one.split if split == "test" else one.validation
-                measured.add(bench.measure(one, name, models["now"], models.get("base")))
+                now = models.get("now")
+                measured.add(bench.measure(one, name, now or models["base"], now and models["base"]))
 
-        with torch.autocast(module.device.type, enabled=False):
-            crew.lead(measure, lambda order: bench.job(order, models[order.model]))
+        self._lead(module, measure, models)
         return measured
 
+    def models(self, module: DifferenceTraining) -> dict[str, Model]:
+        """The weights as they are (`now`) and the base model (`base`); texts are encoded once by each."""
+        now = Model.of(module.towers, TowerEncoders(module.towers, module.device), "now", self._crew())
+        return {"now": now, "base": self._base(module)}
+
+    def _lead(
+        self, module: DifferenceTraining, work: Callable[[], None], models: Mapping[str, Model]
+    ) -> None:
+        bench = self._bench(module)
+        with torch.autocast(module.device.type, enabled=False):
+            self._crew().lead(work, lambda order: bench.job(order, models[order.model]))
+
+    def _bench(self, module: DifferenceTraining) -> Bench:
+        if self.bench is None:
+            self.bench = Bench(FeatureCache(self.cache_dir if module.towers.image_frozen else None))
+        return self.bench
+
     def _base(self, module: DifferenceTraining) -> Model:
-        if self.base_model is None:
-            with other_weights(module, module.base_weights):
-                self.base_model = Model.of(module.towers, _BaseEncoders(module), "base", self._crew())
+        if self.base_model is None or self.base_encoders is None:
+            self.base_encoders = BaseEncoders(module)
+            with self.base_encoders.worn():
+                self.base_model = Model.of(module.towers, self.base_encoders, "base", self._crew())
         return self.base_model
 
     def _crew(self) -> Crew:
@@ -134,15 +153,25 @@ class EvaluationSuite(Callback):
         assert isinstance(pl_module, DifferenceTraining)
         if not self.evaluations:
             return
-        crew, stored = self._crew(), self._results(trainer) / "base"
-        if crew.agree(stored.is_dir()):
-            self.summary.base = crew.lead(lambda: Measured.load(stored))
+        crew, folder = self._crew(), self._folder(trainer) / RESULTS
+        stored = {VALIDATION: folder / VALIDATION / "base"} | (
+            {FIT: folder / FIT / "base"} if self.test else {}
+        )
+        if crew.agree(all(place.is_dir() for place in stored.values())):
+            self.base_validation = crew.lead(lambda: Measured.load(stored[VALIDATION])) or Measured()
+            if self.test:
+                self.summary.base = crew.lead(lambda: Measured.load(stored[FIT]))
             return
-        with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
-            self._log(trainer, self.measure(pl_module, "validation", is_base=True), "validation")
-            self.summary.base = base = self.measure(pl_module, "test", is_base=True)
-            self._log(trainer, base, "test")
-        crew.lead(lambda: base.save(stored))
+        models = {"base": self._base(pl_module)}
+        assert self.base_encoders is not None
+        with self.summary.timed("base_evaluation"), self.base_encoders.worn():
+            self.base_validation = self.measure(pl_module, "validation", models=models)
+            self._log(trainer, self.base_validation, "validation")
+            if self.test:
+                self.summary.base = base = self.measure(pl_module, "test", models=models)
+                self._log(trainer, base, "test")
+                crew.lead(lambda: base.save(stored[FIT]))
+        crew.lead(lambda: self.base_validation.save(stored[VALIDATION]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the fit."""
@@ -177,48 +206,65 @@ class EvaluationSuite(Callback):
             self._finish(trainer, pl_module)
 
     def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
-        crew, folder = self._crew(), self._folder(trainer)
+        crew, folder, models = self._crew(), self._folder(trainer), self.models(pl_module)
         with self.summary.timed("tuned_evaluation"):
-            self.summary.tuned = tuned = self.measure(pl_module, "test")
+            validation = self.measure(pl_module, "validation", models=models)
+            crew.lead(lambda: validation.save(folder / RESULTS / VALIDATION / "tuned"))
+            if self.test:
+                self.summary.tuned = tuned = self.measure(pl_module, "test", models=models)
+                crew.lead(lambda: tuned.save(folder / RESULTS / FIT / "tuned"))
+                self._log(trainer, tuned, "test")
+        if self.test:
+            with self.summary.timed("exhibits"):
+                self._exhibit(pl_module, folder, models)
 
-        def write_tuned() -> None:
-            tuned.save(self._results(trainer) / "tuned")
+        def clear() -> None:
             for written in ("model", "interpolated"):  # by a run that was killed while it wrote
                 shutil.rmtree(folder / written, ignore_errors=True)
 
-        crew.lead(write_tuned)
-        self._log(trainer, tuned, "test")
+        crew.lead(clear)
         self._save_towers(pl_module, folder / "model")
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
-                self._interpolate(trainer, pl_module, folder)
+                self._interpolate(trainer, pl_module, folder, validation)
         crew.lead(lambda: point_latest(folder))
         crew.lead(lambda: self.summary.write(folder, trainer, pl_module))  # last: by it the run has finished
+
+    def _exhibit(self, module: DifferenceTraining, folder: Path, models: Mapping[str, Model]) -> None:
+        bench = self._bench(module)
+        self._lead(
+            module,
+            lambda: write_exhibits(folder, self.evaluations, bench, models["base"], models["now"]),
+            models,
+        )
 
     def _save_towers(self, module: DifferenceTraining, folder: Path, **meta: Any) -> None:
         meta = {**module.base_meta, "trained": module.trainable_part, **meta}
         scale = module.caption_logit_scale()
         self._crew().lead(lambda: save_folder(module.towers, folder, meta, logit_scale=scale))
 
-    def _interpolate(self, trainer: Trainer, module: DifferenceTraining, folder: Path) -> None:
+    def _interpolate(
+        self, trainer: Trainer, module: DifferenceTraining, folder: Path, validation: Measured
+    ) -> None:
         assert self.interpolation is not None
         crew = self._crew()
         tuned = {n: p.detach().cpu().clone() for n, p in module.tower_weights()}  # where the base weights are
-        curve = {}
-        for alpha in sorted({0.0, 1.0, *self.interpolation.alphas}):
+        curve = {0.0: list(self.base_validation.values()), 1.0: list(validation.values())}
+        for alpha in sorted({*self.interpolation.alphas} - {0.0, 1.0}):
             with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
                 curve[alpha] = list(self.measure(module, "validation").values())
 
         def choose() -> float:
-            points = [curve_point(alpha, results, curve[0.0]) for alpha, results in curve.items()]
+            points = [curve_point(alpha, results, curve[0.0]) for alpha, results in sorted(curve.items())]
             chosen = choose_alpha(points)
             self._write_curve(trainer, points, chosen, folder)
             return chosen
 
         self.summary.alpha = chosen = float(crew.agree(crew.lead(choose)) or 0.0)
         with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, chosen)):
-            self.summary.interpolated = interpolated = self.measure(module, "test")
-            crew.lead(lambda: interpolated.save(self._results(trainer) / "interpolated"))
+            if self.test:
+                self.summary.interpolated = interpolated = self.measure(module, "test")
+                crew.lead(lambda: interpolated.save(folder / RESULTS / FIT / "interpolated"))
             self._save_towers(module, folder / "interpolated", alpha=chosen)
 
     def _write_curve(self, trainer: Trainer, points: list[CurvePoint], chosen: float, folder: Path) -> None:
@@ -240,32 +286,3 @@ class EvaluationSuite(Callback):
         folder = Path(trainer.logger.log_dir if trainer.logger is not None else ".")  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    def _results(self, trainer: Trainer) -> Path:
-        return self._folder(trainer) / RESULTS / FIT
-
-
-class _BaseEncoders:
-    """Encoders of the base model, whose weights are put in for as long as they encode."""
-
-    def __init__(self, module: DifferenceTraining) -> None:
-        self._module = module
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        with other_weights(self._module, self._module.base_weights):
-            return TowerEncoders(self._module.towers, self._module.device).encode_images(pixels)
-
-    def encode_texts(self, texts: list[str]) -> Tensor:
-        with other_weights(self._module, self._module.base_weights):
-            return TowerEncoders(self._module.towers, self._module.device).encode_texts(texts)
-
-
-@contextmanager
-def other_weights(module: DifferenceTraining, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Other tower weights for a while."""
-    kept: dict[str, Any] = {n: p.detach().clone() for n, p in module.tower_weights()}
-    module.set_tower_weights(weights)
-    try:
-        yield
-    finally:
-        module.set_tower_weights(kept)

@@ -15,6 +15,8 @@ from pcclip.folders import sync_files, sync_folder
 RESULTS = "results"
 FIT = "fit"
 """The suite that a fit itself measures."""
+VALIDATION = "validation"
+"""The same on the validation splits: what things are chosen by."""
 
 
 class Measured(dict[str, Results]):

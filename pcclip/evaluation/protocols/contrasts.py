@@ -113,7 +113,7 @@ class Contrast:
             first: (P,) places in `pictures`.
             second: (P,) places in `pictures`.
         """
-        kind = self._kind(first, second)
+        kind = self.kind_of(first, second)
         direction = unit(features[self.pictures[first]] - features[self.pictures[second]])
 
         def correct(vectors_KD: Floats) -> Floats:
@@ -151,7 +151,8 @@ class Contrast:
         scores = _means((names, row) for (names, _), row in zip(asks, per_picture, strict=True))
         return Observations(self.pictures, None, scores)
 
-    def _kind(self, first: Indices, second: Indices) -> Indices:
+    def kind_of(self, first: Indices, second: Indices) -> Indices:
+        """(P,) kinds of pairs, given by places in `pictures`."""
         if self.question.kind == "degree":
             return np.where(self.values[first] > self.values[second], 0, 1)
         table = np.zeros((len(self.names),) * 2, np.int64)

@@ -1,0 +1,159 @@
+"""Exhibits in a run's folder: `RUN/exhibits/` with `exhibits.json`, thumbnails and vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pcclip.checksums import check_seal, seal
+from pcclip.errors import PcclipError
+from pcclip.evaluation.bench import Bench, Evaluation
+from pcclip.evaluation.encoding.models import Model
+from pcclip.evaluation.exhibits.kinds import (
+    STAGES,
+    Answer,
+    Answers,
+    Confusion,
+    Ends,
+    PairAnswer,
+    Placed,
+    RankedByText,
+    SetExhibits,
+)
+from pcclip.evaluation.exhibits.making import Both, classes_exhibits, question_exhibits, shown_keys
+from pcclip.evaluation.exhibits.vectors import Vectors, vectors_of
+from pcclip.evaluation.sets import EvaluationSet
+from pcclip.folders import whole_folder
+from pcclip.untrusted import parse_json
+
+FOLDER = "exhibits"
+_FILE = "exhibits.json"
+_SCHEMA = 1
+_SIDE = 192
+"""Pixels of a thumbnail's longer side."""
+
+
+def write_exhibits(
+    run: Path, evaluations: Sequence[Evaluation], bench: Bench, base: Model, tuned: Model
+) -> None:
+    """Makes the exhibits of all sets, each with the split that is reported.
+
+    Args:
+        run: Folder of the run; exhibits of an earlier attempt in it are replaced.
+        evaluations: Sets; of several evaluations of one split, one counts.
+        bench: That has measured both models on them.
+        base: Before the finetuning.
+        tuned: After it.
+
+    Raises:
+        PcclipError: A picture cannot be decoded, or the folder cannot be written to.
+    """
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
+    seen: set[str] = set()
+    found: list[dict[str, Any]] = []
+    with whole_folder(run / FOLDER) as folder:
+        (folder / "pictures").mkdir()
+        for one in evaluations:
+            both = Both(
+                bench.subject(one.source(), one.split, base),
+                bench.subject(one.source(), one.split, tuned, base),
+            )
+            if both.data.evaluated in seen:
+                continue
+            seen.add(both.data.evaluated)
+            found.append(asdict(_of_set(both, folder)))
+            vectors_of(both).save(folder / f"{both.data.name}-{both.data.split}.npz")
+        (folder / _FILE).write_text(json.dumps(seal({"schema": _SCHEMA, "sets": found}), indent=1))
+
+
+def _of_set(both: Both, folder: Path) -> SetExhibits:
+    data = both.data
+    confusions: list[Confusion] = []
+    classes: Answers | None = None
+    if data.classes and data.prompts:
+        confusion, classes = classes_exhibits(both)
+        confusions.append(confusion)
+    asked = {one.attribute: question_exhibits(both, one) for one in data.questions}
+    told = {attribute: one for attribute, one in asked.items() if one is not None}
+    rankings = [ranked for ranked, _ in told.values()]
+    pairs = {attribute: answers for attribute, (_, answers) in told.items()}
+    numbers = {key: number for number, key in enumerate(data.keys)}
+    pictures = {
+        key: _thumbnail(data, numbers[key], folder)
+        for key in shown_keys(rankings, classes, list(pairs.values()))
+    }
+    return SetExhibits(data.name, data.split, pictures, confusions, rankings, classes, pairs)
+
+
+def _thumbnail(data: EvaluationSet, number: int, folder: Path) -> str:
+    picture = data.image(number)
+    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90, subsampling=0)
+    name = f"pictures/{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.jpg"
+    (folder / name).write_bytes(buffer.getvalue())
+    return name
+
+
+def read_exhibits(run: Path) -> list[SetExhibits]:
+    """The exhibits of a run; none where its fit wrote none.
+
+    Raises:
+        PcclipError: They are damaged, or of another version.
+    """
+    file = run / FOLDER / _FILE
+    if not file.is_file():
+        return []
+    try:
+        stored = parse_json(file.read_bytes())
+        check_seal(stored)
+        if stored["schema"] != _SCHEMA:
+            raise ValueError(f"schema {stored['schema']!r}, not {_SCHEMA}")
+        return [_set(one) for one in stored["sets"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PcclipError(
+            f"{file}: no exhibits of a run ({error!r}). Delete {file.parent}: the numbers do not need it."
+        ) from error
+
+
+def read_vectors(run: Path, exhibits: SetExhibits) -> Vectors:
+    """The vectors beside a set's exhibits.
+
+    Raises:
+        OSError: They are absent.
+        ValueError: They are damaged.
+    """
+    return Vectors.load(run / FOLDER / f"{exhibits.name}-{exhibits.split}.npz")
+
+
+def _set(stored: dict[str, Any]) -> SetExhibits:
+    return SetExhibits(
+        stored["name"],
+        stored["split"],
+        stored["pictures"],
+        [Confusion(**one) for one in stored["confusions"]],
+        [
+            RankedByText(one["attribute"], one["text"], *(_ends(one[stage]) for stage in STAGES))
+            for one in stored["rankings"]
+        ],
+        None if stored["classes"] is None else _answers(stored["classes"], Answer),
+        {attribute: _answers(one, PairAnswer) for attribute, one in stored["pairs"].items()},
+    )
+
+
+def _ends(stored: dict[str, Any]) -> Ends:
+    top, middle, bottom = ([Placed(**one) for one in stored[name]] for name in ("top", "middle", "bottom"))
+    return Ends(top, middle, bottom, stored["spearman"])
+
+
+def _answers(stored: dict[str, Any], kind: Callable[..., Any]) -> Answers:
+    examples = {name: [kind(**one) for one in stored[name]] for name in ("lost_examples", "won_examples")}
+    return Answers(stored["asked"], stored["lost"], stored["won"], **examples)
