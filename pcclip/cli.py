@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import faulthandler
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pcclip import __version__
-from pcclip.errors import PcclipError, disk_error
 from pcclip.stopping import stoppable
 
 TRAINER_VERBS = ("fit", "validate", "test")
@@ -26,20 +25,18 @@ def _trainer(arguments: list[str]) -> None:
 
 
 def _resume(arguments: list[str]) -> None:
-    from jsonargparse import auto_cli
-
+    from pcclip.parsing import call
     from pcclip.runs import resume_arguments
 
     # Further options count after the run's own: other devices, say.
-    _trainer(auto_cli(resume_arguments, args=arguments[:1]) + arguments[1:])
+    _trainer(call(resume_arguments, arguments[:1], "resume", positional=True) + arguments[1:])
 
 
 def _compare(arguments: list[str]) -> None:
-    from jsonargparse import ArgumentParser
-
     from pcclip.evaluation.comparing.command import compare
+    from pcclip.parsing import Parser
 
-    parser = ArgumentParser(prog="pcclip compare", description="One table of several experiments.")
+    parser = Parser(prog="pcclip compare", description="One table of several experiments.")
     add = parser.add_argument
     add("runs", nargs="+", help="run, experiment (newest run of each seed) or model result folders; the "
         "first experiment is the reference")  # fmt: skip
@@ -84,14 +81,14 @@ def _ordering(verb: str) -> Callable[[list[str]], None]:
 
 
 def _function(module: str, name: str, positional: bool = False) -> Callable[[list[str]], None]:
-    """A verb that is one typed function, imported when it is called."""
+    """A verb that is one typed function of its name, imported when it is called."""
 
     def verb(arguments: list[str]) -> None:
         import importlib
 
-        from jsonargparse import auto_cli
+        from pcclip.parsing import call
 
-        auto_cli(getattr(importlib.import_module(module), name), args=arguments, as_positional=positional)
+        call(getattr(importlib.import_module(module), name), arguments, name, positional)
 
     return verb
 
@@ -131,9 +128,24 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
 }
 
 
+_PURPOSES = {
+    "make data": ("prepare", "write", "judge", "bank", "inspect"),
+    "train": ("fit", "resume", "sweep", "validate", "test"),
+    "see what it brought and cost": ("compare", "report", "evaluate", "arithmetic"),
+    "use a model": ("rank", "search", "serve", "export"),
+}
+
+
 def _usage() -> str:
-    rows = "\n".join(f"  {verb:10} {what}" for verb, (what, _) in VERBS.items())
-    return f"pcclip {__version__}\n\nusage: pcclip VERB [--help] [options]\n\n{rows}"
+    purposes = _PURPOSES | {"the rest": tuple(VERBS.keys() - {v for verbs in _PURPOSES.values() for v in verbs})}
+    parts = []
+    for purpose, verbs in purposes.items():
+        rows = "".join(f"  {verb:10} {VERBS[verb][0]}\n" for verb in verbs if verb in VERBS)
+        parts.append(f"\n{purpose}:\n{rows}" if rows else "")
+    return (
+        f"usage: pcclip VERB [options]        (pcclip {__version__})\n{''.join(parts)}\n"
+        "`pcclip VERB --help` tells more. --config FILE.yaml may be given several times: later files count."
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -153,49 +165,35 @@ def main(args: Sequence[str] | None = None) -> int:
         print(__version__ if words[:1] == ["--version"] else _usage())
         return 0
     if words[0] not in VERBS:
-        print(f"unknown verb '{words[0]}'\n\n{_usage()}", file=sys.stderr)
+        near = difflib.get_close_matches(words[0], VERBS, n=1)
+        meant = f"Is `pcclip {near[0]}` meant? " if near else ""
+        print(
+            f"pcclip: there is no verb '{words[0]}'. {meant}There are {', '.join(VERBS)}; "
+            "`pcclip --help` says what they do.",
+            file=sys.stderr,
+        )
         return 2
+    from pcclip.config_files import check
     from pcclip.config_rules import enforce  # imports jsonargparse, which every verb needs
+    from pcclip.remedies import users_error
 
     enforce()
+    verb = words[0]
     with stoppable() as stop:
         try:
-            VERBS[words[0]][1](words if words[0] in TRAINER_VERBS else words[1:])
+            check(words[1:])
+            VERBS[verb][1](words if verb in TRAINER_VERBS else words[1:])
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             told = stop.number is not None and isinstance(error, SystemExit) and error.code == stop.status
             if told or (stop.number is None and isinstance(error, SystemExit | KeyboardInterrupt)):
                 raise
-            mine = _user_error(error)
+            mine = users_error(error, verb)
             if stop.number is None and mine is None:
                 raise
-            goes_on = _GOES_ON.get(words[0], "the same command goes on")
-            print(f"pcclip {words[0]}: {mine or f'stopped by {stop.name}; {goes_on}'}", file=sys.stderr)
+            goes_on = _GOES_ON.get(verb, "the same command goes on")
+            print(f"pcclip {verb}: {mine or f'stopped by {stop.name}; {goes_on}'}", file=sys.stderr)
             return 1 if stop.number is None else stop.status
         return 0
-
-
-def _user_error(error: BaseException | None) -> PcclipError | None:
-    """The user's error in a chain of causes: jsonargparse wraps what a constructor raises."""
-    while error is not None and not isinstance(error, PcclipError):
-        if _is_of_a_dead_worker(error):
-            return PcclipError(
-                "a process that reads data has died, of too little memory as a rule: give fewer workers. "
-                "What was saved is kept: go on with it as after any stop."
-            )
-        if (trouble := disk_error(error)) is not None:
-            return trouble
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _is_of_a_dead_worker(error: BaseException) -> bool:
-    """Whether torch says that a data worker has died, or could not take what a dead one had sent."""
-    if isinstance(error, RuntimeError):
-        return str(error).startswith("DataLoader worker (pid")
-    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
-        return False
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "_try_get_data" for frame, _ in frames)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -25,6 +25,7 @@ from pcclip.callbacks.throughput import Throughput
 from pcclip.data.datamodule import DifferenceData
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
+from pcclip.parsing import Remedied
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
 from pcclip.runs import claim, hold, let_go
@@ -52,6 +53,12 @@ class SaveRunConfig(SaveConfigCallback):
             write_atomically(file, self.parser.dump(self.config, skip_none=False).encode())
 
 
+class TrainerParser(Remedied, LightningArgumentParser):
+    """The parser of the trainer's verbs."""
+
+    classes: ClassVar[dict[str, type]] = {"model": DifferenceTraining, "data": DifferenceData}
+
+
 class PcclipCLI(LightningCLI):
     """`fit`, `validate` and `test` with configurations composed from left to right."""
 
@@ -74,6 +81,12 @@ class PcclipCLI(LightningCLI):
                 "trainer.enable_model_summary": False,  # the module itself says what trains, by kind
             }
         )
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Name the parsers as the verbs are called."""
+        super().setup_parser(*args, **kwargs)
+        for verb, parser in self._subcommand_parsers.items():
+            parser.prog = f"pcclip {verb}"
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` whatever the process's own words are; tests call us with lists."""
@@ -140,7 +153,7 @@ def run(arguments: list[str]) -> PcclipCLI:
     register_strategies()
     # ${trainer.max_steps} in a YAML means the run's own, under whichever verb and wherever it was set.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    mode = {"parser_mode": "omegaconf+"}
+    mode = {"parser_mode": "omegaconf+", "prog": "pcclip"}
     try:
         return PcclipCLI(
             DifferenceTraining,
@@ -149,6 +162,7 @@ def run(arguments: list[str]) -> PcclipCLI:
             subclass_mode_data=True,
             save_config_callback=SaveRunConfig,
             parser_kwargs={**mode, "fit": mode, "validate": mode, "test": mode},
+            parser_class=TrainerParser,
             args=arguments,
         )
     except UnpicklingError as error:

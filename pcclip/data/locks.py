@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from pcclip.data.progress import lively
 from pcclip.errors import PcclipError
 
 
@@ -29,7 +31,10 @@ def only_one(path: Path, work: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            with Console(stderr=True).status(f"another process is {work}; waiting for it"):
+            waits = f"another process is {work}; waiting for it"
+            if not lively():
+                print(waits, file=sys.stderr, flush=True)
+            with Console(stderr=True).status(waits) if lively() else nullcontext():
                 lock.acquire()
     except OSError as error:
         raise PcclipError(f"{path}: cannot be locked ({error.strerror}). Name another folder.") from error

@@ -22,6 +22,7 @@ from pcclip.data.remote.options import RemoteOptions
 from pcclip.data.remote.shard import Shard, is_url
 from pcclip.errors import PcclipError
 from pcclip.untrusted import parse_json
+from pcclip.whence import whence
 
 SET_FILE = "set.json"
 _LOCAL = "file://"
@@ -129,7 +130,7 @@ def resolve_shards(
     if not found:
         raise PcclipError(
             f"no shard matches {str(spec)!r}. Pass a folder with a {SET_FILE}, a tar file, a glob "
-            "'DIR/*.tar' or a brace pattern 'DIR/{00000..00099}.tar'."
+            f"'DIR/*.tar' or a brace pattern 'DIR/{{00000..00099}}.tar'.{whence(str(spec))}"
         )
     if twice := {str(path) for path, count in Counter(found).items() if count > 1}:
         raise PcclipError(f"{spec!r} names {', '.join(sorted(twice))} more than once. Name each shard once.")
@@ -158,10 +159,11 @@ def _matches(pattern: str) -> list[Path]:
         return [path]
     if glob.has_magic(pattern):
         return [Path(match) for match in sorted(glob.glob(pattern))]
-    raise PcclipError(
-        f"{pattern}: there is no such shard. Check the path in the setting; 'pcclip prepare' makes "
-        "picture sets and 'pcclip write' triples, by the recipes in data_recipes/."
+    remedy = whence(pattern) or (
+        " Check the path in the setting; 'pcclip prepare' makes picture sets and 'pcclip write' triples, by "
+        "the recipes in data_recipes/."
     )
+    raise PcclipError(f"{pattern}: there is no such shard or set of shards.{remedy}")
 
 
 def is_finished(folder: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcclip.crew import Job
+from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.encoding.features import FeatureCache, PictureBatches
 from pcclip.evaluation.encoding.models import Model, TextOrder
@@ -146,4 +147,7 @@ class Bench:
             model: The model.
             base: As in `subject`.
         """
-        return evaluate(evaluation.protocols, self.subject(evaluation.source(), split, model, base))
+        subject = self.subject(evaluation.source(), split, model, base)
+        with progress_bar(transient=True) as bar:
+            task = bar.add_task(f"evaluating {subject.data.evaluated}", total=len(evaluation.protocols))
+            return evaluate(evaluation.protocols, subject, lambda: bar.advance(task))

@@ -274,20 +274,25 @@ class EvaluationProtocol(ABC):
         """
 
 
-def evaluate(protocols: Sequence[EvaluationProtocol], subject: Subject) -> Results:
+def evaluate(
+    protocols: Sequence[EvaluationProtocol], subject: Subject, after_each: Callable[[], None] = lambda: None
+) -> Results:
     """Runs several protocols on one set; a text that two of them ask for is encoded once.
 
     Args:
         protocols: At least one.
         subject: The model and the set.
+        after_each: Called after every protocol, to show progress.
 
     Raises:
         PcclipError: A protocol does not fit the set, or there are no protocols.
     """
     if not protocols:
         raise PcclipError("no evaluation protocols were given: name at least one")
-    results = [protocol.run(subject) for protocol in protocols]
-    whole = results[0]
-    for more in results[1:]:
-        whole = whole.merged(more)
+    whole: Results | None = None
+    for protocol in protocols:
+        results = protocol.run(subject)
+        whole = results if whole is None else whole.merged(results)
+        after_each()
+    assert whole is not None
     return whole

@@ -12,6 +12,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pcclip.data.progress import clock, lively
+
 _WINDOW = 60.0
 _QUIET_SECONDS = 30.0
 
@@ -34,7 +36,7 @@ class WriteProgress:
         self._start = self._told = self._drawn = time.monotonic()
         self._past: deque[tuple[float, int, int]] = deque([(self._start, 0, 0)])
         self._bar: Progress | None = None
-        if show and sys.stderr.isatty():
+        if show and lively():
             self._bar = Progress(
                 TextColumn("write"),
                 BarColumn(bar_width=20),
@@ -90,8 +92,7 @@ class WriteProgress:
             told.append(f"{self.errors:,} errors")
         told += [f"{count:,} {what}" for what, count in self.notes.items() if count]
         if self.total is not None and speed > 0:
-            left = int((self.total - self.done - self.rows) / speed)
-            told.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
+            told.append(f"{clock((self.total - self.done - self.rows) / speed)} left")
         return ", ".join(told)
 
     def __enter__(self) -> Self:

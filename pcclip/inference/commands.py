@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pcclip.errors import PcclipError
 from pcclip.inference.finding import STAGES
@@ -12,6 +12,7 @@ from pcclip.inference.gallery import Gallery
 from pcclip.inference.model import DifferenceModel, Placed, load
 from pcclip.inference.ordering import WEIGHT
 from pcclip.inference.results import Ordered, print_table, write_csv
+from pcclip.parsing import Parser
 
 _TABLE, _PAGE = 20, 100
 """Pictures in the table and on the page, unless --top says so."""
@@ -69,8 +70,8 @@ def search(words: Sequence[str]) -> None:
     _show(asked, order, f"Like {start.name}, but “{asked.but}”" + _against(asked), start)
 
 
-def _parser(verb: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"pcclip {verb}", description=description)
+def _parser(verb: str, description: str) -> Parser:
+    parser = Parser(prog=f"pcclip {verb}", description=description)
     add = parser.add_argument
     add("folder", help="searched for pictures, with all folders in it")
     add("--model", required=True, help="runs/EXPERIMENT/VERSION, a model's folder, an open_clip tag, or "
@@ -91,7 +92,7 @@ def _parser(verb: str, description: str) -> ArgumentParser:
     return parser
 
 
-def _show(asked: Namespace, order: Order, heading: str, start: Path | None = None) -> None:
+def _show(asked: Any, order: Order, heading: str, start: Path | None = None) -> None:
     """Orders by all models that are asked for, and shows it in all ways that are."""
     if asked.top is not None and asked.top < 1:
         raise PcclipError(f"--top {asked.top}: at least 1 picture is shown")
@@ -114,7 +115,7 @@ def _show(asked: Namespace, order: Order, heading: str, start: Path | None = Non
         write_page(Path(asked.html), orders, heading, about, asked.top or _PAGE, start)
 
 
-def _models(asked: Namespace) -> list[DifferenceModel]:
+def _models(asked: Any) -> list[DifferenceModel]:
     where = {"device": asked.device, "cache": asked.cache_dir}
     models = [load(asked.model, asked.pretrained, stage=asked.stage, **where)]
     if asked.compare in ("base", *STAGES):
@@ -124,5 +125,5 @@ def _models(asked: Namespace) -> list[DifferenceModel]:
     return models
 
 
-def _against(asked: Namespace) -> str:
+def _against(asked: Any) -> str:
     return "" if asked.opposite is None else f" against “{asked.opposite}”"

@@ -14,6 +14,7 @@ from open_clip.pretrained import download_pretrained_from_hf
 from pcclip.model.custom_code import refuse_code, refuse_code_in
 from pcclip.model.errors import ModelError
 from pcclip.untrusted import parse_json
+from pcclip.whence import whence
 
 CONFIG = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
@@ -78,7 +79,8 @@ def find_source(name: str, pretrained: str | None, random_init: bool, cache_dir:
 
 def _folder(folder: Path) -> Source:
     if not folder.is_dir():
-        raise ModelError(f"local-dir:{folder}: no such folder; give one that holds {CONFIG} and {WEIGHTS}")
+        remedy = whence(folder) or f" Give one that holds {CONFIG} and {WEIGHTS}."
+        raise ModelError(f"local-dir:{folder}: no such folder.{remedy}")
     refuse_code_in(folder)
     if not (folder / CONFIG).is_file() and (folder / TRANSFORMERS_CONFIG).is_file():
         return _transformers(f"local-dir:{folder}", folder)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
 from pcclip.checksums import crc32
 from pcclip.crew import Crew, Job
 from pcclip.data.locks import only_one
+from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError, writing
 from pcclip.evaluation.encoding.embedding import Transform, picture_job
 from pcclip.evaluation.encoding.encoders import ImageEncoder
@@ -162,8 +162,8 @@ class FeatureCache:
         sync_folder(file.parent)
 
     def _shown(self, data: EvaluationSet, batches: Iterator[Floats], first: int) -> Iterator[Floats]:
-        with Progress(transient=True, disable=not self._progress) as progress:
-            bar = progress.add_task(f"Embedding {data.evaluated}", total=len(data), completed=first)
+        with progress_bar(self._progress, transient=True) as progress:
+            bar = progress.add_task(f"embedding {data.evaluated}", total=len(data), completed=first)
             for rows in batches:
                 yield rows
                 progress.advance(bar, len(rows))

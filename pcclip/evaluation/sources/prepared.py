@@ -19,6 +19,7 @@ from pcclip.evaluation.questions import Fields, check_questions, parse_question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
 from pcclip.evaluation.statistics import Indices
 from pcclip.untrusted import parse_json
+from pcclip.whence import whence
 
 SCHEMA = 1
 _TRAIN = "pictures/train"  # `prepare` writes it, and lists what evaluations report
@@ -116,10 +117,10 @@ def _read(path: Path) -> Fields:
     try:
         fields = Fields(parse_json(path.read_bytes()), str(path))
     except OSError as error:
-        raise PcclipError(
-            f"{path}: cannot be read ({error.strerror}). `pcclip prepare` writes evaluation.json beside the "
-            "pictures; give its path or its folder."
-        ) from error
+        remedy = whence(path) or (
+            " `pcclip prepare` writes evaluation.json beside the pictures; give its path or its folder."
+        )
+        raise PcclipError(f"{path}: cannot be read ({error.strerror}).{remedy}") from error
     except ValueError as error:
         raise PcclipError(f"{path}: is not JSON ({error})") from error
     if fields.raw.get("schema") != SCHEMA:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser, auto_cli
-
 from pcclip.generation.judging.comparison import compare_people
 from pcclip.generation.judging.judge import judge
 from pcclip.generation.judging.people import make_page
+from pcclip.parsing import Parser, call
 
-_PROG = "pcclip judge"
 _FORMS = """\
 Three forms, each with a --help of its own:
   pcclip judge --config RECIPE              language models rate a sample of written texts (below)
@@ -24,11 +22,11 @@ def run(words: list[str]) -> None:
     if _has(words, "import"):
         _compare(["--help"] if asks else words)
     elif _has(words, "people"):
-        auto_cli(make_page, args=["--help"] if asks else words, as_positional=False, prog=_PROG)
+        call(make_page, ["--help"] if asks else words, "judge")
     else:
         if asks:
             print(_FORMS)
-        auto_cli(judge, args=["--help"] if asks else words, as_positional=False, prog=_PROG)
+        call(judge, ["--help"] if asks else words, "judge")
 
 
 def _has(words: list[str], option: str) -> bool:
@@ -36,7 +34,7 @@ def _has(words: list[str], option: str) -> bool:
 
 
 def _compare(words: list[str]) -> None:
-    parser = ArgumentParser(prog=_PROG, description=compare_people.__doc__)
+    parser = Parser(prog="pcclip judge", description=compare_people.__doc__)
     parser.add_argument(
         "--import", nargs="+", required=True, help="filled CSV files, one of each rater, named by them"
     )

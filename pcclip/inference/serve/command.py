@@ -32,9 +32,9 @@ _ANY = ("0.0.0.0", "::", "")
 
 def run(words: Sequence[str]) -> None:
     """Runs `serve` by the words of the command line after the verb."""
-    from jsonargparse import ArgumentParser
+    from pcclip.parsing import Parser
 
-    parser = ArgumentParser(prog="pcclip serve", description="A local page over a folder of pictures.")
+    parser = Parser(prog="pcclip serve", description="A local page over a folder of pictures.")
     parser.add_argument("folder", help="searched for pictures, with all folders in it")
     parser.add_function_arguments(serve, skip={"folder"})
     serve(**parser.parse_args(list(words)).as_dict())

@@ -1,0 +1,256 @@
+"""Errors of the command line's parsers in words that name the setting, its place and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pcclip.config_files import find, named
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+_KEY = re.compile(r'Parser key "([^"]+)"(?: element \d+)?:\s*(.*)', re.S)
+_CLASS = re.compile(r"Problem with given class_path '([^']+)':")
+_CALLABLE = re.compile(r"Type .* expects a function or a callable class: (.*)", re.S)
+_GIVEN_CLASS = re.compile(r"Got value: Namespace\(class_path='([^']+)'")
+_UNKNOWN = re.compile(r"(?:Group '([^']+)' does not accept option|Subcommand '\w+' does not accept option|Option) '([^']+)'")
+_NO_NAME = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_NO_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass of (\w+)")
+_EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*?)(?:\. Got value: .*)?$")
+_SHIPPED = {"prepare": "data_recipes/", "write": "data_recipes/", "judge": "data_recipes/"} | dict.fromkeys(
+    ("fit", "validate", "test", "evaluate", "arithmetic", "sweep"), "experiments/"
+)
+"""Verbs that need a configuration, and the folder with some."""
+_OF_OTHER_VERBS = {
+    "trainer": "fit",
+    "model": "fit",
+    "evaluations": "evaluate",
+    "source": "prepare",
+    "rows": "write",
+    "writer": "write",
+    "judges": "judge",
+}
+_LISTED = 14
+"""Most names in a message."""
+
+
+@dataclass
+class _Found:
+    """What a message of jsonargparse says, from its outermost line to its innermost."""
+
+    keys: list[str] = field(default_factory=list)
+    owner: str = ""
+    expected: list[str] = field(default_factory=list)
+    value: str = ""
+
+
+def explain(message: str, words: Sequence[str], parser: Any) -> str:
+    """What is wrong, where, and what to do.
+
+    Args:
+        message: Of jsonargparse.
+        words: That were parsed.
+        parser: That of the verb.
+    """
+    if message.startswith("the following arguments are required: "):
+        return _missing(message.partition(": ")[2].split(", "), words, parser)
+    if message.startswith("unrecognized arguments: "):
+        return _unrecognised(message.partition(": ")[2].split()[0], parser)
+    if found := re.fullmatch(r"argument (\S+): expected .*argument.*", message):
+        return _without_value(found[1], message, words)
+    found_, told = _Found(), ""
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        if text.startswith("Given value"):
+            break
+        if told := _read_line(text, found_, words, parser):
+            break
+    if told:
+        return told
+    if found_.expected:
+        return _of_type(found_, words)
+    return " ".join(message.split())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known name that a word most likely stands for, or an empty one."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return near[0] if near else ""
+
+
+def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> str:
+    """Takes up what a line says; the whole explanation where it is the innermost one."""
+    if match := _KEY.match(text):
+        found.keys.append(match[1])
+        return _read_line(match[2], found, words, parser) if match[2] else ""
+    if match := _CLASS.match(text):
+        found.owner = match[1]
+        return ""
+    if match := _CALLABLE.match(text):
+        if given := _GIVEN_CLASS.search(text):
+            found.owner = given[1]
+        return _read_line(match[1], found, words, parser)
+    if match := _UNKNOWN.match(text):
+        return _unknown([*found.keys, *([match[1]] if match[1] else [])], match[2], found.owner, words, parser)
+    if _NO_NAME.search(text) or _NO_MODULE.search(text):
+        return _no_class(found, text, words)
+    if match := _NO_SUBCLASS.search(text):
+        return _wrong_class(found, match[1], match[2], words)
+    if "Importing '" in text:
+        return f"{_place(found.keys, words)}{text} (what a configuration may name: pcclip/docs/configs.md)"
+    if match := _EXPECTED.match(text):
+        found.expected.append(match[1])
+        found.value = match[2]
+    return ""
+
+
+def _place(keys: Sequence[str], words: Sequence[str]) -> str:
+    """Where and what a setting is: `FILE, line 3: data.batch_size: `."""
+    key = ".".join(part for part in ".".join(keys).split(".") if part != "init_args")
+    if not key:
+        return ""
+    if any(word.partition("=")[0] == f"--{key}" for word in words):
+        return f"--{key}: "
+    where = find(words, key)
+    return f"{where}: {key}: " if where else f"{key}: "
+
+
+def _missing(names: Sequence[str], words: Sequence[str], parser: Any) -> str:
+    verb = parser.prog.rpartition(" ")[2]
+    names = [name.removeprefix(f"{verb}.").lstrip("-") for name in names]
+    told = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    if verb in _SHIPPED and (files := named(words)):
+        return (
+            f"{told}: not set in {', '.join(map(str, files))}. What changes a configuration in part is given "
+            "after a whole one: --config WHOLE.yaml --config PART.yaml."
+        )
+    if verb in _SHIPPED:
+        return (
+            f"no configuration is given. Name one by --config FILE.yaml ({_SHIPPED[verb]} has some); it has to "
+            f"set {told}."
+        )
+    helps = {action.dest: str(action.help or "").rstrip(".") for action in parser._actions}
+    told = ", ".join(f"{name} ({helps[name]})" if helps.get(name) else name for name in names)
+    return f"missing: {told}. `{parser.prog} --help` shows all."
+
+
+def _unrecognised(word: str, parser: Any) -> str:
+    option = word.partition("=")[0]
+    if not option.startswith("-"):
+        return f"'{word}': what is it for? Options begin with --: --NAME=VALUE. `{parser.prog} --help` lists them."
+    known = sorted(_options(parser))
+    last = option.lstrip("-").rpartition(".")[2].replace("-", "_")
+    near = nearest(option.replace("-", "_"), [name.replace("-", "_") for name in known])
+    same = [name for name in known if name.rpartition(".")[2].lstrip("-") == last]
+    meant = same[0] if len(same) == 1 else next((n for n in known if n.replace("-", "_") == near), "")
+    ask = f" Is {meant} meant?" if meant else ""
+    return f"{option}: there is no such option.{ask} `{parser.prog} --help` lists them."
+
+
+def _options(parser: Any) -> set[str]:
+    known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+    for key, kind in parser.classes.items():
+        known |= {f"--{key}.{name}" for name in settings_of(kind)}
+    return known
+
+
+def _without_value(option: str, message: str, words: Sequence[str]) -> str:
+    for word, after in zip(words, [*words[1:], "--"], strict=True):
+        if word.startswith(option) and "=" not in word and after.startswith("--"):
+            return f"{word}: has no value. Give {word}=VALUE."
+    return message.removeprefix("argument ")
+
+
+def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], parser: Any) -> str:
+    if owner:
+        kind = _imported(owner)
+        prefix = f"{keys[-1]}." if f"{keys[-1]}." in " ".join(settings_of(kind)) else ""
+        known = {n.removeprefix(prefix) for n in settings_of(kind) if n.startswith(prefix)}
+    else:
+        prefix = f"{'.'.join(keys)}." if keys else ""
+        known = {n.removeprefix("--").removeprefix(prefix) for n in _options(parser) if n.startswith(f"--{prefix}")}
+    top = name.partition(".")[0]
+    if not keys and top not in {one.partition(".")[0] for one in known} and top in _OF_OTHER_VERBS:
+        files = ", ".join(map(str, named(words))) or "the configuration"
+        return f"{files}: is for `pcclip {_OF_OTHER_VERBS[top]}`: it sets {top!r}, which {parser.prog} does not have."
+    place = _place([*keys, name], words)
+    if near := nearest(name, known):
+        return f"{place}there is no such setting. Is {near} meant?"
+    shown = sorted(known)
+    if len(shown) <= _LISTED:
+        return f"{place}there is no such setting. There are {', '.join(shown)}."
+    option = f" {owner} has others: `{parser.prog} --{keys[0]}.help {owner}` lists them." if owner and keys else ""
+    return f"{place}there is no such setting.{option or f' `{parser.prog} --help` lists them.'}"
+
+
+def settings_of(kind: Any) -> list[str]:
+    """Names of the settings that a class, or a function that makes one, takes."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    with suppress(Exception):  # for suggestions only
+        if inspect.isclass(kind):
+            parser.add_class_arguments(kind, fail_untyped=False)
+        else:
+            parser.add_function_arguments(kind, fail_untyped=False)
+    return [action.dest for action in parser._actions if action.dest != "help" and action.option_strings]
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    with suppress(Exception):
+        return getattr(importlib.import_module(module), name)
+    return None
+
+
+def _no_class(found: _Found, text: str, words: Sequence[str]) -> str:
+    path = found.owner or text
+    module, _, name = path.rpartition(".")
+    known: list[str] = []
+    while module and not known:
+        try:
+            there = importlib.import_module(module)
+        except ImportError:
+            module, _, name = module.rpartition(".")
+            continue
+        known = [key for key, value in vars(there).items() if inspect.isclass(value) or inspect.isfunction(value)]
+        known += [one.name for one in pkgutil.iter_modules(getattr(there, "__path__", []))]
+        break
+    near = nearest(name, known) if module else ""
+    rest = path.removeprefix(f"{module}.{name}")
+    ask = f" Is {module}.{near}{rest} meant?" if near else " Check its spelling, and that its package is installed."
+    return f"{_place(found.keys, words)}there is no class {path}.{ask}"
+
+
+def _wrong_class(found: _Found, path: str, wanted: str, words: Sequence[str]) -> str:
+    module = importlib.import_module(path.rpartition(".")[0])
+    fits = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and not inspect.isabstract(value)
+        and any(base.__name__ == wanted for base in value.__mro__[1:])
+    ]
+    ask = f" There {'is' if len(fits) == 1 else 'are'} {', '.join(fits)}." if fits else " Name a class of that kind."
+    return f"{_place(found.keys, words)}{path} is no {wanted}.{ask}"
+
+
+def _of_type(found: _Found, words: Sequence[str]) -> str:
+    kinds, choices = [], list[str]()
+    for text in found.expected:
+        if literal := re.fullmatch(r"typing\.Literal\[(.*)\]", text):
+            choices += [part.strip(" '\"") for part in literal[1].split(",")]
+        elif "NoneType" not in text:
+            name = re.sub(r"<class '([^']+)'>", r"\1", text)
+            kinds.append(_KINDS.get(name, name))
+    wanted = " or ".join(dict.fromkeys([*kinds, *(["one of " + ", ".join(choices)] if choices else [])]))
+    near = nearest(found.value, choices)
+    ask = f" Is {near} meant?" if near else ""
+    return f"{_place(found.keys, words)}{found.value!r} is not {wanted}.{ask}"
