@@ -175,8 +175,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     from pcclip.config_files import check
     from pcclip.config_rules import enforce  # imports jsonargparse, which every verb needs
+    from pcclip.quiet import quiet
     from pcclip.remedies import users_error
 
+    quiet()
     enforce()
     verb = words[0]
     with stoppable() as stop:

@@ -14,6 +14,12 @@ _WARNINGS = {
     r"`upcast_vae` is deprecated": FutureWarning,
     # The datamodule chooses the number of workers, and says so in its settings.
     r"The '\w+' does not have many workers": Warning,
+    # Lightning 2.6 calls jsonargparse by names that it has given up since 4.49; ours are the new ones.
+    r"\s*``ArgumentParser\.add_instantiator`` was deprecated": DeprecationWarning,
+    r"\s*``instantiate_classes`` was deprecated": DeprecationWarning,
+    r"\s*skip_none parameter was deprecated": DeprecationWarning,
+    # Said by jsonargparse before the first of those.
+    r"\s*By default only one JsonargparseDeprecationWarning per type is shown": DeprecationWarning,
 }
 _LOG_STARTS = (
     "💡 Tip:",  # advertises Lightning's cloud service
@@ -21,7 +27,17 @@ _LOG_STARTS = (
     "TPU available:",
     "There are modules in AutoencoderKL that should be kept in float32",  # the same; none is listed
     "No pretrained weights loaded for model",  # said by open_clip where random_init asks for just that
+    "Seed set to",  # it is in the run's configuration
+    "`Trainer.fit` stopped: `max_steps=",  # the progress has just said so
 )
+
+
+class _Plain(logging.Formatter):
+    """`warning: ...` as other programs say it, without the logger's name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
 
 
 def _keep(record: logging.LogRecord) -> bool:
@@ -29,12 +45,20 @@ def _keep(record: logging.LogRecord) -> bool:
 
 
 def quiet() -> None:
-    """Drop those messages in this process."""
+    """Drop those messages in this process; our own logs go to standard error, plainly."""
+    own = logging.getLogger("pcclip")
+    if not own.handlers and not logging.getLogger().handlers:  # else others care for logs
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Plain())
+        own.addHandler(handler)
+        own.propagate = False  # a library's call of `logging.warning` gives the root a handler later
     for message, category in _WARNINGS.items():
         warnings.filterwarnings("ignore", message, category)
     for name in (
         "",
         "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.seed",
+        "lightning.fabric.utilities.rank_zero",
         "lightning.pytorch.trainer.connectors.checkpoint_connector",
         "diffusers.models.modeling_utils",
     ):

@@ -27,7 +27,6 @@ from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
 from pcclip.parsing import Remedied
 from pcclip.precision import register as register_precision
-from pcclip.quiet import quiet
 from pcclip.runs import claim, hold, let_go
 from pcclip.stopping import current
 from pcclip.strategies import register as register_strategies
@@ -37,6 +36,9 @@ _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that
 
 _PLACES = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 """Where launchers say which process this is; all are 0 in the first rank."""
+
+_FINISHED = "summary.json"
+"""Of a run that has finished."""
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -50,7 +52,7 @@ class SaveRunConfig(SaveConfigCallback):
         file = Path(folder) / self.config_filename
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, self.parser.dump(self.config, skip_none=False).encode())
+            write_atomically(file, self.parser.dump(self.config, skip_unset=False).encode())
 
 
 class TrainerParser(Remedied, LightningArgumentParser):
@@ -122,8 +124,13 @@ class PcclipCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run; what the disk refuses without a name (TensorBoard's events) is said of the run folder."""
-        with writing(Path(self.trainer.log_dir or ".")):
+        folder = self.trainer.log_dir
+        if folder and self.trainer.is_global_zero:
+            print(f"run folder: {folder}", file=sys.stderr)
+        with writing(Path(folder or ".")):
             super()._run_subcommand(subcommand)
+        if folder and self.trainer.is_global_zero and (Path(folder) / _FINISHED).is_file():
+            print(f"{folder}: finished; `pcclip compare {folder}` shows what it brought")
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:
@@ -147,7 +154,6 @@ def run(arguments: list[str]) -> PcclipCLI:
     Args:
         arguments: the verb and its options.
     """
-    quiet()
     torch.set_float32_matmul_precision("high")
     register_precision()
     register_strategies()
