@@ -125,6 +125,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "search": ("a folder's pictures that are like one, but changed as a text says", _ordering("search")),
     "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
+    "completion": (
+        "a script by which bash or zsh complete verbs and options",
+        _function("pcclip.completion", "completion", positional=True),
+    ),
 }
 
 
@@ -133,6 +137,7 @@ _PURPOSES = {
     "train": ("fit", "resume", "sweep", "validate", "test"),
     "see what it brought and cost": ("compare", "report", "evaluate", "arithmetic"),
     "use a model": ("rank", "search", "serve", "export"),
+    "this program": ("completion",),
 }
 
 

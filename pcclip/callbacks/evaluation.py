@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from pcclip.callbacks.summary import Summary
 from pcclip.callbacks.weights import BaseEncoders, other_weights
 from pcclip.crew import Crew
+from pcclip.data.progress import progress_bar
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.encoders import TowerEncoders
 from pcclip.evaluation.encoding.features import FeatureCache
@@ -250,9 +251,13 @@ class EvaluationSuite(Callback):
         crew = self._crew()
         tuned = {n: p.detach().cpu().clone() for n, p in module.tower_weights()}  # where the base weights are
         curve = {0.0: list(self.base_validation.values()), 1.0: list(validation.values())}
-        for alpha in sorted({*self.interpolation.alphas} - {0.0, 1.0}):
-            with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
-                curve[alpha] = list(self.measure(module, "validation").values())
+        between = sorted({*self.interpolation.alphas} - {0.0, 1.0})
+        with progress_bar(crew.leads, transient=True) as bar:
+            task = bar.add_task("interpolated weights", total=len(between))
+            for alpha in between:
+                with other_weights(module, interpolate(module.interpolation_base(tuned), tuned, alpha)):
+                    curve[alpha] = list(self.measure(module, "validation").values())
+                bar.advance(task)
 
         def choose() -> float:
             points = [curve_point(alpha, results, curve[0.0]) for alpha, results in sorted(curve.items())]

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import Progress, TaskID
 
-from pcclip.data.progress import progress_bar
+from pcclip.data.progress import clock, lively, progress_bar
 
 
 class StepProgress(ProgressBar):
@@ -42,7 +42,7 @@ class StepProgress(ProgressBar):
         """Begin where the run stands."""
         self.total = int(trainer.estimated_stepping_batches)
         self.started = (trainer.global_step, time.perf_counter())
-        if self.enabled and sys.stderr.isatty():
+        if self.enabled and lively():
             self.bar = progress_bar()
             self.bar.start()
             self.task = self.bar.add_task("steps", total=self.total, completed=trainer.global_step)
@@ -58,9 +58,9 @@ class StepProgress(ProgressBar):
                 self.bar.update(self.task, description=self._described(trainer))
         elif self.enabled and step * self.lines // self.total > (step - 1) * self.lines // self.total:
             done, seconds = step - self.started[0], time.perf_counter() - self.started[1]
-            left = round((self.total - step) * seconds / max(done, 1))
+            left = (self.total - step) * seconds / max(done, 1)
             said = f"step {step:,} of {self.total:,}, {self._described(trainer)}"
-            print(f"{said}, {left // 60}:{left % 60:02} left", file=sys.stderr, flush=True)
+            print(f"{said}, {clock(left)} left", file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar."""
