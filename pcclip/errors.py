@@ -15,6 +15,8 @@ _TROUBLES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _QUOTA,
     errno.EFBIG: "the file is larger than the file system or the limit of the shell (ulimit -f) allows",
+    errno.ENOTDIR: "a part of its path is a file, not a folder. Name another folder",
+    errno.EEXIST: "there is a file of that name already. Name another folder",
     errno.EROFS: "it is read-only there. Name another folder",
     errno.EACCES: "permission denied. Name another folder, or change its permissions",
     errno.EPERM: "the system does not permit it. Name another folder",

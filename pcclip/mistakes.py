@@ -23,7 +23,8 @@ _UNKNOWN = re.compile(r"(?:Group '([^']+)' does not accept option|Subcommand '\w
 _NO_NAME = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _NO_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass of (\w+)")
-_EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*?)(?:\. Got value: .*)?$")
+_NO_PATH = re.compile(r"Expected a dot import path string: (\S+)")
+_EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*?)(?:\. Got value: .*)?)?$")
 _SHIPPED = {"prepare": "data_recipes/", "write": "data_recipes/", "judge": "data_recipes/"} | dict.fromkeys(
     ("fit", "validate", "test", "evaluate", "arithmetic", "sweep"), "experiments/"
 )
@@ -68,7 +69,8 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
     found_, told = _Found(), ""
     for line in message.splitlines():
         text = line.strip().removeprefix("- ")
-        if text.startswith("Given value"):
+        if text.startswith("Given value: "):
+            found_.value = found_.value or text.partition(": ")[2]
             break
         if told := _read_line(text, found_, words, parser):
             break
@@ -105,9 +107,11 @@ def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> s
         return _wrong_class(found, match[1], match[2], words)
     if "Importing '" in text:
         return f"{_place(found.keys, words)}{text} (what a configuration may name: pcclip/docs/configs.md)"
+    if match := _NO_PATH.match(text):
+        return f"{_place(found.keys, words)}there is no class {match[1]}. Give its whole path: MODULE.CLASS."
     if match := _EXPECTED.match(text):
         found.expected.append(match[1])
-        found.value = match[2]
+        found.value = match[2] or found.value
     return ""
 
 

@@ -19,6 +19,10 @@ _MEMORY = {
 }
 _ALLOCATED = re.compile(r"ried to allocate ([\d.]+ ?\w+)|Unable to allocate ([\d.]+ \w+)")
 _GPUS = re.compile(r"You requested gpu: (.*?)\s+But your machine only has: (\[.*?\])", re.S)
+_NO_CUDA = re.compile(
+    r"Found no NVIDIA driver|No CUDA GPUs are available|invalid device ordinal|Invalid device string"
+    r"|Expected one of cpu, cuda"
+)
 _NO_GPU = re.compile(r"No supported gpu backend found|`?(CUDA|MPS|XLA)Accelerator`? can not run on your system")
 
 
@@ -55,6 +59,13 @@ def _told(error: BaseException, verb: str) -> str | None:
         return _of_memory(error, verb)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
         return _of_the_trainer(str(error))
+    if isinstance(error, ValueError) and str(error).startswith("You selected an invalid"):
+        return _of_the_trainer(str(error).partition(" Find a complete list")[0])
+    if isinstance(error, RuntimeError) and _NO_CUDA.search(str(error)):
+        return (
+            "the device that is asked for is not there, or torch cannot use it: give cpu or auto for the device "
+            f"({str(error).splitlines()[0][:120]})."
+        )
     if type(error).__name__ == "InterpolationKeyError":  # OmegaConf's
         return _of_a_reference(error)
     return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,6 +14,7 @@ from pcclip.errors import PcclipError
 
 _LOCK = ".lock"
 _ORPHANS = 12.0
+_STARTED = (_LOCK, "config.yaml", "hparams.yaml", "events.out.tfevents.")
 _held: dict[Path, FileLock] = {}
 _PREFIX = {"fit": "v", "validate": "validate", "test": "test"}
 
@@ -33,8 +36,8 @@ def claim(runs: str, experiment: str, verb: str = "fit") -> str:
         version = f"{_PREFIX[verb]}{number:03d}"
         folder = parent / version
         folder.mkdir(exist_ok=True)
-        if not _begun(folder) and _take(folder, timeout=0):
-            if not _begun(folder):
+        if not begun(folder) and _take(folder, timeout=0):
+            if not begun(folder):
                 return version
             _held.pop(folder.resolve()).release()
     raise AssertionError("unreachable")
@@ -58,8 +61,19 @@ def let_go() -> None:
         _held.popitem()[1].release()
 
 
-def _begun(run: Path) -> bool:
+def begun(run: Path) -> bool:
+    """Whether a run folder holds anything."""
     return any(entry.name != _LOCK for entry in run.iterdir())
+
+
+def forget(run: Path) -> None:
+    """Remove a run folder that holds no more than what a start writes, and the folders above it if empty."""
+    if any(not entry.name.startswith(_STARTED) for entry in run.iterdir()):
+        return
+    shutil.rmtree(run)
+    with contextlib.suppress(OSError):
+        run.parent.rmdir()
+        run.parent.parent.rmdir()
 
 
 def _take(run: Path, timeout: float) -> bool:
@@ -94,7 +108,9 @@ def resume_arguments(run: str) -> list[str]:
     folder = Path(run).resolve()
     config = folder / "config.yaml"
     if not config.is_file():
-        raise PcclipError(f"{folder} is no run folder: it has no config.yaml. Name RUNS/EXPERIMENT/VERSION")
+        inside = [Path(run) / one.parent.name for one in sorted(folder.glob("*/config.yaml"))]
+        ask = f". Is {inside[-1]} meant?" if inside else ". Name RUNS/EXPERIMENT/VERSION"
+        raise PcclipError(f"{folder} is no run folder: it has no config.yaml{ask}")
     if (folder / "summary.json").is_file():
         raise PcclipError(f"{folder} has finished: it has a summary.json. Start a new run with `pcclip fit`")
     place = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
 from pcclip.parsing import Remedied
 from pcclip.precision import register as register_precision
-from pcclip.runs import claim, hold, let_go
+from pcclip.runs import begun, claim, forget, hold, let_go
 from pcclip.stopping import current
 from pcclip.strategies import register as register_strategies
 from pcclip.training import DifferenceTraining
@@ -36,6 +37,9 @@ _VERSION_OF_RUN = "PCCLIP_RUN_VERSION"  # hands the claimed folder to ranks that
 
 _PLACES = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 """Where launchers say which process this is; all are 0 in the first rank."""
+
+_PICKLE = b"\x80"
+"""Begins a checkpoint of other formats than torch's own, of which the reader of checkpoints says more."""
 
 _FINISHED = "summary.json"
 """Of a run that has finished."""
@@ -84,6 +88,8 @@ class PcclipCLI(LightningCLI):
             }
         )
 
+    _fresh: Path | None = None
+
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
         """Name the parsers as the verbs are called."""
         super().setup_parser(*args, **kwargs)
@@ -97,14 +103,14 @@ class PcclipCLI(LightningCLI):
         if settings.get("weights_only") is False:
             raise PcclipError("weights_only: false would run code that a checkpoint holds. Leave it out.")
         settings.weights_only = True
+        if (checkpoint := settings.get("ckpt_path")) is not None:
+            _check_checkpoint(str(checkpoint))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Claim the run folder, and log to it."""
         settings = self.config[self.subcommand]
         if settings.trainer.logger is True and not settings.trainer.fast_dev_run:
             version = self._version(settings)
-            if _is_first_rank():
-                hold(Path(settings.runs, settings.experiment, version))
             kwargs["logger"] = TensorBoardLogger(settings.runs, settings.experiment, version)
         own = (
             [Throughput()]
@@ -117,6 +123,8 @@ class PcclipCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             kwargs["plugins"] = [*plugins, WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
+        if "logger" in kwargs and _is_first_rank():
+            self._hold(Path(trainer.logger.log_dir))
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
                 callback.prepare(trainer)
@@ -124,13 +132,28 @@ class PcclipCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run; what the disk refuses without a name (TensorBoard's events) is said of the run folder."""
-        folder = self.trainer.log_dir
-        if folder and self.trainer.is_global_zero:
+        folder, first = self.trainer.log_dir, self.trainer.is_global_zero
+        if folder and first:
             print(f"run folder: {folder}", file=sys.stderr)
-        with writing(Path(folder or ".")):
-            super()._run_subcommand(subcommand)
-        if folder and self.trainer.is_global_zero and (Path(folder) / _FINISHED).is_file():
+        try:
+            with writing(Path(folder or ".")):
+                super()._run_subcommand(subcommand)
+        except PcclipError:
+            if self._fresh is not None and self.trainer.world_size == 1 and self.trainer.global_step == 0:
+                forget(self._fresh)
+            raise
+        if folder and first and subcommand == "fit" and (Path(folder) / _FINISHED).is_file():
             print(f"{folder}: finished; `pcclip compare {folder}` shows what it brought")
+
+    def _hold(self, run: Path) -> None:
+        """Keep the run folder to this process; it is fresh if nothing is in it yet."""
+        if self.subcommand == "fit" and (run / _FINISHED).is_file():
+            raise PcclipError(
+                f"{run}: has finished, and nothing overwrites a run. Give another --version, or none for the "
+                "next free one."
+            )
+        self._fresh = None if run.is_dir() and begun(run) else run
+        hold(run)
 
     def _version(self, settings: Any) -> str:
         if settings.version is not None:
@@ -142,6 +165,20 @@ class PcclipCLI(LightningCLI):
         version = claim(settings.runs, settings.experiment, self.subcommand)
         os.environ[_VERSION_OF_RUN] = version
         return version
+
+
+def _check_checkpoint(path: str) -> None:
+    """Refuses what is no checkpoint at all, before a run folder is made."""
+    file = Path(path)
+    if "://" in path or path in ("best", "last", "hpc", "registry"):  # names of Lightning's
+        return
+    if not file.is_file():
+        raise PcclipError(
+            f"ckpt_path={path}: there is no such file. A run's is RUNS/EXPERIMENT/VERSION/checkpoints/last.ckpt; "
+            "`pcclip resume RUN` finds it by itself."
+        )
+    if not zipfile.is_zipfile(file) and file.open("rb").read(1) != _PICKLE:
+        raise PcclipError(f"ckpt_path={path}: is no checkpoint, or a damaged one. Give one that pcclip wrote.")
 
 
 def _is_first_rank() -> bool:

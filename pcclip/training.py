@@ -241,7 +241,10 @@ class DifferenceTraining(LightningModule):
         optimizer = self.optimizer(parameter_groups(trained))
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": self.lr_interval}
+        try:
+            scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": self.lr_interval}
+        except ValueError as error:
+            raise PcclipError(f"model.lr_scheduler: {error}: check its settings and trainer.max_steps") from error
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(

@@ -102,6 +102,11 @@ class DifferenceData(LightningDataModule):
             )
         if augment and bank is not None:
             raise PcclipError("data.augment needs pixels, but data.bank replaces them: unset one of the two")
+        counts = {"batch_size": batch_size, "caption_batch_size": caption_batch_size, "num_workers": num_workers}
+        for name, count in counts.items():
+            least = 0 if name == "num_workers" else 1
+            if count is not None and count < least:
+                raise PcclipError(f"data.{name}={count}: give at least {least}")
         self.triples, self.validation_triples, self.payload = triples, validation_triples, payload
         self.pictures, self.bank, self.missing_pictures = pictures, bank, missing_pictures
         self.captions, self.validation_captions = captions, validation_captions
@@ -139,7 +144,13 @@ class DifferenceData(LightningDataModule):
         """Builds the bank where there is none yet: the processes of a node together, each node its own.
 
         On a shared file system the first node that takes its lock builds it, the others wait.
+
+        Raises:
+            PcclipError: A set that is named is not there: now, and not after minutes of evaluation.
         """
+        for named in self._named():
+            if not any(map(is_url, [named] if isinstance(named, str) else named)):
+                resolve_shards(named, self.remote)
         if self.bank is None:
             return
         crew = Crew.of_node(self._trainer().num_devices)
