@@ -142,7 +142,9 @@ _PURPOSES = {
 
 
 def _usage() -> str:
-    purposes = _PURPOSES | {"the rest": tuple(VERBS.keys() - {v for verbs in _PURPOSES.values() for v in verbs})}
+    purposes = _PURPOSES | {
+        "the rest": tuple(VERBS.keys() - {v for verbs in _PURPOSES.values() for v in verbs})
+    }
     parts = []
     for purpose, verbs in purposes.items():
         rows = "".join(f"  {verb:10} {VERBS[verb][0]}\n" for verb in verbs if verb in VERBS)

@@ -16,9 +16,8 @@ from jsonargparse import ArgumentParser, capture_parser
 from pcclip.errors import PcclipError
 from pcclip.mistakes import settings_of
 
-_FILES = ("config", "csv", "html", "markdown", "plot", "like", "import", "table", "ckpt_path")
 _FOLDERS = ("out", "runs", "folder", "cache_dir", "pictures", "images", "bank", "triples", "model")
-"""Settings that take a file or a folder, by the last part of their names; other words are completed as files."""
+"""Settings that take a folder, by the last part of their names; other words are completed as files."""
 _LINES = {
     "judge": [["--people=x"], ["--import=x"], ["--texts=x"]],  # its forms have options of their own
     "resume": [[], ["fit"]],
@@ -33,9 +32,9 @@ def completion(shell: Literal["bash", "zsh"]) -> None:
     Args:
         shell: Which.
     """
-    from pcclip.cli import TRAINER_VERBS, VERBS
-
     import shtab
+
+    from pcclip.cli import TRAINER_VERBS, VERBS
 
     script = shtab.complete(_whole(VERBS, TRAINER_VERBS), shell)
     # What the function does not know, as in --config=FILE, is a file; folders end with a slash.
@@ -82,7 +81,11 @@ def _options(source: ArgumentParser) -> Iterator[tuple[str, list[str] | None, st
     for action in source._actions:
         for name in action.option_strings:
             # `--trainer.callbacks+` appends, `--trainer.callbacks.help` asks: both are one key away.
-            if name.startswith("--") and not name.endswith(("+", ".help")) and action.help != argparse.SUPPRESS:
+            if (
+                name.startswith("--")
+                and not name.endswith(("+", ".help"))
+                and action.help != argparse.SUPPRESS
+            ):
                 yield name, _choices(action), _help(action)
     for key, kind in getattr(source, "classes", {}).items():
         for setting in settings_of(kind):

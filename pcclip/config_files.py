@@ -73,7 +73,9 @@ def _read(file: Path) -> Any:
     except IsADirectoryError:
         raise PcclipError(f"--config {file}: is a folder. Name a file in it.{_near(file / '?')}") from None
     except UnicodeDecodeError as error:
-        raise PcclipError(f"--config {file}: is no text in UTF-8 ({error.reason}). Give a YAML file.") from None
+        raise PcclipError(
+            f"--config {file}: is no text in UTF-8 ({error.reason}). Give a YAML file."
+        ) from None
     try:
         check_yaml(text)
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -82,7 +84,9 @@ def _read(file: Path) -> Any:
     except yaml.YAMLError as error:
         raise PcclipError(_not_yaml(file, text, error)) from None
     if root is None:
-        raise PcclipError(f"{file}: is empty. Give a configuration; experiments/ and data_recipes/ have some.")
+        raise PcclipError(
+            f"{file}: is empty. Give a configuration; experiments/ and data_recipes/ have some."
+        )
     if not isinstance(root, yaml.MappingNode):
         raise PcclipError(
             f"{file}: holds no settings (lines of 'key: value'). Is it the right file? experiments/ and "
@@ -97,9 +101,9 @@ def _not_yaml(file: Path, text: str, error: Any) -> str:
     if mark is None:
         return f"{file}: is no YAML ({problem}). Mend it."
     lines = text.splitlines()
-    shown = lines[min(mark.line, len(lines) - 1)].strip()[:80]
-    tabs = " YAML is indented by spaces, not tabs." if "\t" in shown or "'\\t'" in problem else ""
-    return f"{file}, line {mark.line + 1}: is no YAML ({problem}) at or before: {shown}{tabs}"
+    line = lines[min(mark.line, len(lines) - 1)]
+    tabs = ". YAML is indented by spaces, not tabs." if "\t" in line else ""
+    return f"{file}, line {mark.line + 1}: is no YAML ({problem}) at or before: {line.strip()[:80]}{tabs}"
 
 
 def _near(file: Path) -> str:
@@ -111,7 +115,9 @@ def _near(file: Path) -> str:
     if not near:
         shipped = [one for folder in _FOLDERS for one in Path(folder).glob("**/*.yaml")]
         near = [one.as_posix() for one in shipped if one.name == file.name][:3]
-        near = near or difflib.get_close_matches(file.as_posix(), map(Path.as_posix, shipped), n=2, cutoff=0.6)
+        near = near or difflib.get_close_matches(
+            file.as_posix(), map(Path.as_posix, shipped), n=2, cutoff=0.6
+        )
     if near:
         return f" Is {' or '.join(near)} meant?"
     where = "" if file.is_absolute() else f" Relative paths count from where the command runs, {Path.cwd()}."

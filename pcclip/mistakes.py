@@ -19,10 +19,13 @@ _KEY = re.compile(r'Parser key "([^"]+)"(?: element \d+)?:\s*(.*)', re.S)
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
 _CALLABLE = re.compile(r"Type .* expects a function or a callable class: (.*)", re.S)
 _GIVEN_CLASS = re.compile(r"Got value: Namespace\(class_path='([^']+)'")
-_UNKNOWN = re.compile(r"(?:Group '([^']+)' does not accept option|Subcommand '\w+' does not accept option|Option) '([^']+)'")
+_UNKNOWN = re.compile(
+    r"(?:Group '([^']+)' does not accept option|Subcommand '\w+' does not accept option|Option) '([^']+)'"
+)
 _NO_NAME = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
-_NO_SUBCLASS = re.compile(r"Import path (\S+) does not correspond to a subclass of (\w+)")
+_NO_SUBCLASS = re.compile(r"Import path (?:(\S+) )?does not correspond to a subclass of (\w+)")
+_GIVEN = re.compile(r"Given value: (.*)")
 _NO_PATH = re.compile(r"Expected a dot import path string: (\S+)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*?)(?:\. Got value: .*)?)?$")
 _SHIPPED = {"prepare": "data_recipes/", "write": "data_recipes/", "judge": "data_recipes/"} | dict.fromkeys(
@@ -66,11 +69,11 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
         return _unrecognised(message.partition(": ")[2].split()[0], parser)
     if found := re.fullmatch(r"argument (\S+): expected .*argument.*", message):
         return _without_value(found[1], message, words)
-    found_, told = _Found(), ""
+    given = _GIVEN.search(message)  # of the innermost choice, which comes first
+    found_, told = _Found(value=given[1] if given else ""), ""
     for line in message.splitlines():
         text = line.strip().removeprefix("- ")
-        if text.startswith("Given value: "):
-            found_.value = found_.value or text.partition(": ")[2]
+        if text.startswith("Given value"):
             break
         if told := _read_line(text, found_, words, parser):
             break
@@ -100,16 +103,18 @@ def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> s
             found.owner = given[1]
         return _read_line(match[1], found, words, parser)
     if match := _UNKNOWN.match(text):
-        return _unknown([*found.keys, *([match[1]] if match[1] else [])], match[2], found.owner, words, parser)
+        return _unknown(
+            [*found.keys, *([match[1]] if match[1] else [])], match[2], found.owner, words, parser
+        )
     if _NO_NAME.search(text) or _NO_MODULE.search(text):
         return _no_class(found, text, words)
     if match := _NO_SUBCLASS.search(text):
-        return _wrong_class(found, match[1], match[2], words)
+        return _wrong_class(found, match[1] or found.value, match[2], words)
     if "Importing '" in text:
         return f"{_place(found.keys, words)}{text} (what a configuration may name: pcclip/docs/configs.md)"
     if match := _NO_PATH.match(text):
         return f"{_place(found.keys, words)}there is no class {match[1]}. Give its whole path: MODULE.CLASS."
-    if match := _EXPECTED.match(text):
+    if (match := _EXPECTED.match(text)) and not text.startswith("Expected a path but "):
         found.expected.append(match[1])
         found.value = match[2] or found.value
     return ""
@@ -148,7 +153,7 @@ def _missing(names: Sequence[str], words: Sequence[str], parser: Any) -> str:
 def _unrecognised(word: str, parser: Any) -> str:
     option = word.partition("=")[0]
     if not option.startswith("-"):
-        return f"'{word}': what is it for? Options begin with --: --NAME=VALUE. `{parser.prog} --help` lists them."
+        return f"'{word}': what is it for? Options are --NAME=VALUE; `{parser.prog} --help` lists them."
     known = sorted(_options(parser))
     last = option.lstrip("-").rpartition(".")[2].replace("-", "_")
     near = nearest(option.replace("-", "_"), [name.replace("-", "_") for name in known])
@@ -179,18 +184,23 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
         known = {n.removeprefix(prefix) for n in settings_of(kind) if n.startswith(prefix)}
     else:
         prefix = f"{'.'.join(keys)}." if keys else ""
-        known = {n.removeprefix("--").removeprefix(prefix) for n in _options(parser) if n.startswith(f"--{prefix}")}
+        known = {
+            n.removeprefix("--").removeprefix(prefix) for n in _options(parser) if n.startswith(f"--{prefix}")
+        }
     top = name.partition(".")[0]
     if not keys and top not in {one.partition(".")[0] for one in known} and top in _OF_OTHER_VERBS:
         files = ", ".join(map(str, named(words))) or "the configuration"
-        return f"{files}: is for `pcclip {_OF_OTHER_VERBS[top]}`: it sets {top!r}, which {parser.prog} does not have."
+        other = _OF_OTHER_VERBS[top]
+        return f"{files}: is for `pcclip {other}`: it sets {top!r}, which {parser.prog} does not have."
     place = _place([*keys, name], words)
     if near := nearest(name, known):
         return f"{place}there is no such setting. Is {near} meant?"
     shown = sorted(known)
     if len(shown) <= _LISTED:
         return f"{place}there is no such setting. There are {', '.join(shown)}."
-    option = f" {owner} has others: `{parser.prog} --{keys[0]}.help {owner}` lists them." if owner and keys else ""
+    option = (
+        f" {owner} has others: `{parser.prog} --{keys[0]}.help {owner}` lists them." if owner and keys else ""
+    )
     return f"{place}there is no such setting.{option or f' `{parser.prog} --help` lists them.'}"
 
 
@@ -224,12 +234,18 @@ def _no_class(found: _Found, text: str, words: Sequence[str]) -> str:
         except ImportError:
             module, _, name = module.rpartition(".")
             continue
-        known = [key for key, value in vars(there).items() if inspect.isclass(value) or inspect.isfunction(value)]
+        known = [
+            key for key, value in vars(there).items() if inspect.isclass(value) or inspect.isfunction(value)
+        ]
         known += [one.name for one in pkgutil.iter_modules(getattr(there, "__path__", []))]
         break
     near = nearest(name, known) if module else ""
     rest = path.removeprefix(f"{module}.{name}")
-    ask = f" Is {module}.{near}{rest} meant?" if near else " Check its spelling, and that its package is installed."
+    ask = (
+        f" Is {module}.{near}{rest} meant?"
+        if near
+        else " Check its spelling, and that its package is installed."
+    )
     return f"{_place(found.keys, words)}there is no class {path}.{ask}"
 
 
@@ -242,7 +258,11 @@ def _wrong_class(found: _Found, path: str, wanted: str, words: Sequence[str]) ->
         and not inspect.isabstract(value)
         and any(base.__name__ == wanted for base in value.__mro__[1:])
     ]
-    ask = f" There {'is' if len(fits) == 1 else 'are'} {', '.join(fits)}." if fits else " Name a class of that kind."
+    ask = (
+        f" There {'is' if len(fits) == 1 else 'are'} {', '.join(fits)}."
+        if fits
+        else " Name a class of that kind."
+    )
     return f"{_place(found.keys, words)}{path} is no {wanted}.{ask}"
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pcclip.errors import PcclipError, disk_error
 
 _MEMORY = {
-    "fit": "a smaller --data.batch_size; --trainer.precision=bf16-mixed; objective.init_args.chunk_rows below "
-    "the batch, which computes the similarities in parts; model.trainable=lora; or a smaller model",
+    "fit": "a smaller --data.batch_size; --trainer.precision=bf16-mixed; model.objective.chunk_rows below the "
+    "batch, which computes the similarities in parts; --model.trainable=lora; or a smaller model",
     "validate": "a smaller --data.batch_size",
     "test": "a smaller --data.batch_size",
     "evaluate": "a smaller --batch_size",
@@ -23,7 +23,9 @@ _NO_CUDA = re.compile(
     r"Found no NVIDIA driver|No CUDA GPUs are available|invalid device ordinal|Invalid device string"
     r"|Expected one of cpu, cuda"
 )
-_NO_GPU = re.compile(r"No supported gpu backend found|`?(CUDA|MPS|XLA)Accelerator`? can not run on your system")
+_NO_GPU = re.compile(
+    r"No supported gpu backend found|`?(CUDA|MPS|XLA)Accelerator`? can not run on your system"
+)
 
 
 def users_error(error: BaseException | None, verb: str) -> PcclipError | None:
@@ -57,14 +59,16 @@ def _told(error: BaseException, verb: str) -> str | None:
         )
     if _is_of_memory(error):
         return _of_memory(error, verb)
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of settings that do not go together
+    if (
+        type(error).__name__ == "MisconfigurationException"
+    ):  # Lightning's, of settings that do not go together
         return _of_the_trainer(str(error))
     if isinstance(error, ValueError) and str(error).startswith("You selected an invalid"):
         return _of_the_trainer(str(error).partition(" Find a complete list")[0])
     if isinstance(error, RuntimeError) and _NO_CUDA.search(str(error)):
         return (
-            "the device that is asked for is not there, or torch cannot use it: give cpu or auto for the device "
-            f"({str(error).splitlines()[0][:120]})."
+            "the device that is asked for is not there, or torch cannot use it: give cpu or auto for the "
+            f"device ({str(error).splitlines()[0][:120]})."
         )
     if type(error).__name__ == "InterpolationKeyError":  # OmegaConf's
         return _of_a_reference(error)
@@ -95,14 +99,14 @@ def _of_the_trainer(text: str) -> str:
     if found := _GPUS.search(text):
         has = found[2].count(",") + 1 if found[2] != "[]" else 0
         return (
-            f"trainer.devices asks for the GPUs {found[1].strip()}, this machine has {has}: give at most as many, "
-            "or --trainer.devices=auto. `nvidia-smi` lists them; CUDA_VISIBLE_DEVICES may hide some."
+            f"trainer.devices asks for the GPUs {found[1].strip()}, this machine has {has}: give at most as "
+            "many, or --trainer.devices=auto. `nvidia-smi` lists them; CUDA_VISIBLE_DEVICES may hide some."
         )
     if _NO_GPU.search(text):
         return (
-            "trainer.accelerator asks for a device that this machine does not have, or that torch cannot use: "
-            "give --trainer.accelerator=auto or cpu; if there is one, check `nvidia-smi` and that torch was "
-            "installed with CUDA (`python -c 'import torch; print(torch.version.cuda)'`)."
+            "trainer.accelerator asks for a device that this machine does not have, or that torch cannot "
+            "use: give --trainer.accelerator=auto or cpu; if there is one, check `nvidia-smi` and that torch "
+            "was installed with CUDA (`python -c 'import torch; print(torch.version.cuda)'`)."
         )
     return f"the trainer's settings are refused: {' '.join(text.split())}"
 
@@ -111,7 +115,7 @@ def _of_a_reference(error: BaseException) -> str:
     name = re.search(r"resolved to '(?:\w+\.)?([^']+)'|key '\.*([^']+)'", str(error))
     key = ".".join(part for part in str(getattr(error, "full_key", "")).split(".")[1:] if part != "init_args")
     asked = (name[1] or name[2]).replace(".init_args", "") if name else "something"
-    return f"{key}: refers to ${{{asked}}}, but there is no setting {asked}. Check its spelling, or give a value."
+    return f"{key}: refers to ${{{asked}}}, but there is no setting {asked}. Check it, or give a value."
 
 
 def _is_of_a_dead_worker(error: BaseException) -> bool:

@@ -68,7 +68,7 @@ def begun(run: Path) -> bool:
 
 def forget(run: Path) -> None:
     """Remove a run folder that holds no more than what a start writes, and the folders above it if empty."""
-    if any(not entry.name.startswith(_STARTED) for entry in run.iterdir()):
+    if not run.is_dir() or any(not entry.name.startswith(_STARTED) for entry in run.iterdir()):
         return
     shutil.rmtree(run)
     with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -62,7 +62,10 @@ class SaveRunConfig(SaveConfigCallback):
 class TrainerParser(Remedied, LightningArgumentParser):
     """The parser of the trainer's verbs."""
 
-    classes: ClassVar[dict[str, type]] = {"model": DifferenceTraining, "data": DifferenceData}
+    classes = {  # noqa: RUF012
+        "model": DifferenceTraining,
+        "data": DifferenceData,
+    }
 
 
 class PcclipCLI(LightningCLI):
@@ -122,9 +125,15 @@ class PcclipCLI(LightningCLI):
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             kwargs["plugins"] = [*plugins, WholeCheckpoints()]
-        trainer = super().instantiate_trainer(**kwargs)
-        if "logger" in kwargs and _is_first_rank():
-            self._hold(Path(trainer.logger.log_dir))
+        folder = Path(kwargs["logger"].log_dir) if "logger" in kwargs and _is_first_rank() else None
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except Exception:
+            if folder is not None:
+                forget(folder)
+            raise
+        if folder is not None:
+            self._hold(folder)
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
                 callback.prepare(trainer)
@@ -174,11 +183,15 @@ def _check_checkpoint(path: str) -> None:
         return
     if not file.is_file():
         raise PcclipError(
-            f"ckpt_path={path}: there is no such file. A run's is RUNS/EXPERIMENT/VERSION/checkpoints/last.ckpt; "
-            "`pcclip resume RUN` finds it by itself."
+            f"ckpt_path={path}: there is no such file. A run's is RUNS/EXPERIMENT/VERSION/checkpoints/"
+            "last.ckpt; `pcclip resume RUN` finds it by itself."
         )
-    if not zipfile.is_zipfile(file) and file.open("rb").read(1) != _PICKLE:
-        raise PcclipError(f"ckpt_path={path}: is no checkpoint, or a damaged one. Give one that pcclip wrote.")
+    with file.open("rb") as stream:
+        foreign = stream.read(1) == _PICKLE
+    if not foreign and not zipfile.is_zipfile(file):
+        raise PcclipError(
+            f"ckpt_path={path}: is no checkpoint, or a damaged one. Give one that pcclip wrote."
+        )
 
 
 def _is_first_rank() -> bool:

@@ -244,7 +244,9 @@ class DifferenceTraining(LightningModule):
         try:
             scheduler = {"scheduler": self.lr_scheduler(optimizer), "interval": self.lr_interval}
         except ValueError as error:
-            raise PcclipError(f"model.lr_scheduler: {error}: check its settings and trainer.max_steps") from error
+            raise PcclipError(
+                f"model.lr_scheduler: {error}: check its settings and trainer.max_steps"
+            ) from error
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(

@@ -102,7 +102,11 @@ class DifferenceData(LightningDataModule):
             )
         if augment and bank is not None:
             raise PcclipError("data.augment needs pixels, but data.bank replaces them: unset one of the two")
-        counts = {"batch_size": batch_size, "caption_batch_size": caption_batch_size, "num_workers": num_workers}
+        counts = {
+            "batch_size": batch_size,
+            "caption_batch_size": caption_batch_size,
+            "num_workers": num_workers,
+        }
         for name, count in counts.items():
             least = 0 if name == "num_workers" else 1
             if count is not None and count < least:

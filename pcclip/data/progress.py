@@ -100,7 +100,11 @@ class Lines(Progress):
 
     def _print(self, task: Task, when: str) -> None:
         of = "" if task.total is None else f" of {task.total:,.0f}"
-        told = [f"{task.description}: {task.completed:,.0f}{of}", _rate(task.finished_speed or task.speed), when]
+        told = [
+            f"{task.description}: {task.completed:,.0f}{of}",
+            _rate(task.finished_speed or task.speed),
+            when,
+        ]
         print(", ".join(part for part in told if part), file=sys.stderr, flush=True)
 
 

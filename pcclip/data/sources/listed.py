@@ -156,7 +156,9 @@ class ListedPictures(SharedOut):
         line += f"; pictures left out: {pictures}" if pictures else ""
         line += f"; captions left out: {captions}" if captions else ""
         if not kept:
-            remedy = "Check the folder of the pictures, or set 'with_images: false' to use the captions alone."
+            remedy = (
+                "Check the folder of the pictures, or set 'with_images: false' to use the captions alone."
+            )
             if captions and sum(self._skipped[name] for name in self._skipped if "caption" in name) >= total:
                 remedy = "Check the column or file of the captions: pictures without one are not used."
             raise PcclipError(f"{line}. {remedy}")
