@@ -142,8 +142,8 @@ def _missing(names: Sequence[str], words: Sequence[str], parser: Any) -> str:
         )
     if verb in _SHIPPED:
         return (
-            f"no configuration is given. Name one by --config FILE.yaml ({_SHIPPED[verb]} has some); it has to "
-            f"set {told}."
+            f"no configuration is given. Name one by --config FILE.yaml ({_SHIPPED[verb]} has some); it has "
+            f"to set {told}."
         )
     helps = {action.dest: str(action.help or "").rstrip(".") for action in parser._actions}
     told = ", ".join(f"{name} ({helps[name]})" if helps.get(name) else name for name in names)

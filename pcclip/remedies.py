@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pcclip.errors import PcclipError, disk_error
 
 _MEMORY = {
-    "fit": "a smaller --data.batch_size; --trainer.precision=bf16-mixed; model.objective.chunk_rows below the "
-    "batch, which computes the similarities in parts; --model.trainable=lora; or a smaller model",
+    "fit": "a smaller --data.batch_size; --trainer.precision=bf16-mixed; model.objective.chunk_rows below "
+    "the batch, which computes the similarities in parts; --model.trainable=lora; or a smaller model",
     "validate": "a smaller --data.batch_size",
     "test": "a smaller --data.batch_size",
     "evaluate": "a smaller --batch_size",

@@ -41,6 +41,11 @@ _PLACES = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 _PICKLE = b"\x80"
 """Begins a checkpoint of other formats than torch's own, of which the reader of checkpoints says more."""
 
+_SETTINGS = """\
+Settings of the model and the data (--model.NAME=VALUE, --data.NAME=VALUE): `pcclip {verb}
+--model.help pcclip.training.DifferenceTraining`, `pcclip {verb} --data.help
+pcclip.data.datamodule.DifferenceData`."""
+
 _FINISHED = "summary.json"
 """Of a run that has finished."""
 
@@ -98,6 +103,8 @@ class PcclipCLI(LightningCLI):
         super().setup_parser(*args, **kwargs)
         for verb, parser in self._subcommand_parsers.items():
             parser.prog = f"pcclip {verb}"
+            parser.usage = f"pcclip {verb} --config FILE.yaml [--config MORE.yaml ...] [--SETTING=VALUE ...]"
+            parser.epilog = _SETTINGS.format(verb=verb)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` whatever the process's own words are; tests call us with lists."""

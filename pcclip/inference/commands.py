@@ -57,7 +57,7 @@ def search(words: Sequence[str]) -> None:
         "--weight",
         type=float,
         default=WEIGHT,
-        help=f"of the change, {WEIGHT:g} by default; 0 finds the nearest pictures",
+        help="of the change; 0 finds the nearest pictures",
     )
     asked = parser.parse_args(words)
 
@@ -77,9 +77,7 @@ def _parser(verb: str, description: str) -> Parser:
     add("--model", required=True, help="runs/EXPERIMENT/VERSION, a model's folder, an open_clip tag, or "
         "hf-hub:ORG/NAME")  # fmt: skip
     add("--pretrained", help="of a tag: open_clip's pretrained tag, or a file of weights")
-    add(
-        "--stage", choices=("base", *STAGES), default="tuned", help="which weights of a run; tuned by default"
-    )
+    add("--stage", choices=("base", *STAGES), default="tuned", help="which weights of a run")
     add("--opposite", metavar="TEXT", help="the other end of the direction, which is then that of the "
         "two texts, f(text) - f(opposite): surer, and what a model that is not finetuned needs")  # fmt: skip
     add("--compare", metavar="MODEL", help="base, interpolated, or another model: its order beside the first")
@@ -87,8 +85,8 @@ def _parser(verb: str, description: str) -> Parser:
         "and all in the CSV, if it is not given")  # fmt: skip
     add("--csv", metavar="FILE", help="write rank, file and score there")
     add("--html", metavar="FILE", help="write a page of thumbnails there, which needs nothing beside it")
-    add("--cache_dir", default="data/cache", help="where embeddings are kept; data/cache by default")
-    add("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto, the default")
+    add("--cache_dir", default="data/cache", help="where embeddings are kept")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
     return parser
 
 

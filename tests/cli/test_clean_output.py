@@ -26,6 +26,7 @@ def told(*words, **environment) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_fit_its_comparison_and_its_evaluation(place, tmp_path):
     words = fit_words(place, "clean", "--trainer.enable_progress_bar=true")
     out, error = told(*words)

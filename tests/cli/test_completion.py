@@ -69,11 +69,15 @@ def test_verbs_options_values_and_files(script):
     assert completed(script, "pcclip", "inspect", "data_rec") == ["data_recipes"]
 
 
-def test_zsh_and_other_shells(capsys):
+@pytest.mark.slow
+def test_zsh(capsys):
     assert main(["completion", "zsh"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("#compdef pcclip")
     assert "--trainer.max_steps" in told
+
+
+def test_other_shells(capsys):
     with pytest.raises(SystemExit):
         main(["completion", "bas"])
     assert "Is bash meant?" in capsys.readouterr().err
