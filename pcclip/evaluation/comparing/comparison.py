@@ -128,7 +128,7 @@ def compare_experiments(
     for place, one in enumerate(columns):
         changes = {seed: _changes(one.after[seed], one.before[seed], metrics) for seed in one.after}
         single = len(one.folders) == 1  # also a model beside several bases: training drew nothing anew
-        found = _tested(changes, single)
+        found = tested(changes, single)
         values = _values(one, metrics)
         over: dict[str, Change] = {}
         if place == 0:
@@ -137,7 +137,7 @@ def compare_experiments(
             common = {
                 seed: _changes(changes[seed], first[seed], metrics) for seed in changes if seed in first
             }
-            over = _tested(common, single)
+            over = tested(common, single)
         for metric, value in values.items():
             cells[metric, one.name] = Cell(value, found.get(metric), over.get(metric))
     cells = _corrected(cells)
@@ -179,8 +179,13 @@ def _values(one: Experiment, metrics: set[str]) -> dict[str, float]:
     }
 
 
-def _tested(changes: Mapping[int, Measured], single: bool) -> dict[str, Change]:
-    """Every metric's change, means and statistics alike."""
+def tested(changes: Mapping[int, Measured], single: bool) -> dict[str, Change]:
+    """Every metric's change, means and statistics alike, not yet corrected for their number.
+
+    Args:
+        changes: Changes (`Results.change`) by seed.
+        single: All seeds are of one model, so that nothing is said over seeds.
+    """
     found: dict[str, Change] = {}
     measured = list(changes.values())
     for name in measured[0] if measured else ():

@@ -1,0 +1,184 @@
+"""In plain words: what a run improved, what it cost, and whether training was needed for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pcclip.evaluation.comparing.comparison import Change, Comparison
+from pcclip.evaluation.comparing.output import interval
+from pcclip.evaluation.comparing.rows import Row
+from pcclip.report.results import COST, FOR, few_seeds, kind_of, kind_of_change, outcome
+from pcclip.report.section import Section
+from pcclip.report.tables import Kind, escaped, plain
+from pcclip.report.training_free import Against
+
+_PRIMARY = re.compile(
+    r"difference/.+-mean(-unseen)?/two_alternative|ranking/.+-mean(-unseen)?/sentence_spearman"
+    r"|change_retrieval/.+-mean(-unseen)?/sentence_recall_at_10|difference_retrieval/.+/text_recall_at_10"
+    r"|comparative/.+-after/all_gain"
+)
+_MANY = 8
+"""Lines of one kind; of more, those that are no clear change are only counted."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a verdict: a sentence, and whether it tells of a gain or of a loss."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one experiment.
+
+    Attributes:
+        experiment: Its name.
+        headline: One sentence.
+        lines: The numbers behind it: differences, training-free baselines, single pictures.
+    """
+
+    experiment: str
+    headline: str
+    lines: tuple[Line, ...]
+
+
+def verdicts(comparison: Comparison, against: Sequence[Against]) -> list[Verdict]:
+    """One verdict per experiment.
+
+    Args:
+        comparison: The rows that a table shows first.
+        against: The same models against training-free baselines.
+    """
+    mean = [row for row in comparison.rows if kind_of(row) == FOR]
+    primary = [row for row in mean if _PRIMARY.fullmatch(row.metric)] or mean
+    single = [row for row in comparison.rows if kind_of(row) == COST]
+    found = []
+    for one in comparison.experiments:
+        gains, costs = (_changes(comparison, one.name, rows) for rows in (primary, single))
+        free = _strongest([it for it in against if it.experiment == one.name and it.row in primary])
+        headline = f"{_gained(gains)}{_needed(free)}. {_paid(costs)}"
+        lines = [*_told(gains), *map(_beside, free), *_told(costs)]
+        found.append(Verdict(one.name, headline, tuple(lines)))
+    return found
+
+
+def verdict_section(found: Sequence[Verdict], comparison: Comparison) -> Section:
+    """The verdicts, as they stand on top of a report."""
+    page, text = [], []
+    for one in found:
+        if len(found) > 1:
+            page.append(f"<h3>{escaped(one.experiment)}</h3>\n")
+            text.append(f"### {plain(one.experiment)}\n")
+        page.append(f'<p class="verdict">{escaped(one.headline)}</p>\n<ul>\n')
+        page += [f'<li class="{line.kind or "even"}">{escaped(line.text)}</li>\n' for line in one.lines]
+        page.append("</ul>\n")
+        text += [f"{plain(one.headline)}\n", "".join(f"- {plain(line.text)}\n" for line in one.lines)]
+    notes = few_seeds(comparison)
+    page += [f'<p class="note">{escaped(note)}</p>\n' for note in notes]
+    text += [f"{plain(note)}\n" for note in notes]
+    return Section("Verdict", "".join(page), "\n".join(text))
+
+
+def _changes(
+    comparison: Comparison, name: str, rows: Sequence[Row]
+) -> list[tuple[Row, float, float, Change]]:
+    """Row, base, value and change, where there is one."""
+    return [
+        (row, cell.value - cell.change.pictures.value, cell.value, cell.change)
+        for row in rows
+        if (cell := comparison.cells.get((row.metric, name))) is not None and cell.change is not None
+    ]
+
+
+def _count(changes: Sequence[tuple[Row, float, float, Change]], kind: Kind) -> int:
+    return sum(kind_of_change(row, change) == kind for row, _, _, change in changes)
+
+
+def _gained(changes: Sequence[tuple[Row, float, float, Change]]) -> str:
+    up, down, all_ = _count(changes, "gain"), _count(changes, "loss"), len(changes)
+    if not all_:
+        return "How well it reads differences was not measured"
+    if up == all_:
+        return "It reads differences better than the base model"
+    if down == all_:
+        return "It reads differences worse than the base model"
+    if not up and not down:
+        return "Whether it reads differences better than the base model cannot be told"
+    worse = f", and worse by {down}" if down else ""
+    return f"It reads differences better than the base model by {up} of {all_} measures{worse}"
+
+
+def _needed(free: Sequence[Against]) -> str:
+    if not free:
+        return ""
+    behind = [one for one in free if kind_of_change(one.row, one.change) == "loss"]
+    ahead = [one for one in free if kind_of_change(one.row, one.change) == "gain"]
+    names = " and ".join(dict.fromkeys(one.baseline for one in (behind or free)))
+    if behind:
+        return (
+            f"; but the base model without any finetuning, by the {names}, is better still by {len(behind)} "
+            f"of {len(free)} measures"
+        )
+    if len(ahead) == len(free):
+        return f", and better than the base model does without finetuning by the {names}"
+    return (
+        f"; it is clearly ahead of what the base model does without finetuning, by the {names}, by "
+        f"{len(ahead)} of {len(free)} measures"
+    )
+
+
+def _paid(costs: Sequence[tuple[Row, float, float, Change]]) -> str:
+    up, down, all_ = _count(costs, "gain"), _count(costs, "loss"), len(costs)
+    if not all_:
+        return "What that cost on single pictures was not measured."
+    lower = sum(change.pictures.value * row.better < 0 for row, _, _, change in costs)
+    if down:
+        return f"On single pictures it lost by {down} of {all_} measures."
+    gained = f" and gained by {up}" if up else ""
+    if lower:
+        return (
+            f"On single pictures it is lower by {lower} of {all_} measures, by none of them clearly{gained}."
+        )
+    return f"On single pictures it lost by none of {all_} measures{gained}."
+
+
+def _told(changes: Sequence[tuple[Row, float, float, Change]]) -> Iterator[Line]:
+    kinds = [kind_of_change(row, change) for row, _, _, change in changes]
+    hidden = 0
+    for kind, (row, base, value, change) in zip(kinds, changes, strict=True):
+        if len(changes) > _MANY and not kind:
+            hidden += 1
+            continue
+        yield Line(kind, f"{row.label}: {_numbers(row, base, value, change)}: {outcome(row, change)}.")
+    if hidden:
+        yield Line("", f"{hidden} further measures of single pictures or differences: no clear change.")
+
+
+def _beside(one: Against) -> Line:
+    told = _numbers(one.row, one.free, one.value, one.change)
+    word = outcome(one.row, one.change, ("ahead", "behind", "no clear difference"))
+    kind = kind_of_change(one.row, one.change)
+    text = f"{one.row.label}, against the training-free {one.baseline} of the base model: {told}: {word}."
+    return Line(kind, text)
+
+
+def _numbers(row: Row, base: float, value: float, change: Change) -> str:
+    unit = " %" if row.share else ""
+    seeds = f", over seeds {interval(row, change.seeds, '')}" if change.seeds.n > 1 else ""
+    return (
+        f"{row.number(base)} → {row.number(value)}{unit}, {row.number(change.pictures.value, sign=True)} "
+        f"{interval(row, change.pictures, '')}{seeds}".rstrip()
+    )
+
+
+def _strongest(free: Sequence[Against]) -> list[Against]:
+    """Of each row's baselines the best."""
+    best: dict[str, Against] = {}
+    for one in free:
+        if one.row.metric not in best or one.free > best[one.row.metric].free:
+            best[one.row.metric] = one
+    return list(best.values())
