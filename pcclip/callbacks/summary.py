@@ -88,8 +88,8 @@ class Summary:
 def _cost(trainer: Trainer) -> dict[str, Any]:
     """Of the first rank, since this process has started.
 
-    Medians over the steps that were logged: `samples_per_second` (all ranks), `loader_wait_share`; None where
-    no step was. `peak_memory_bytes`: see the function; `peak_gpu_memory_bytes` as torch allocated it, or None.
+    `samples_per_second` (all ranks) and `loader_wait_share` are medians over what was logged, None where
+    nothing was. `peak_memory_bytes`: see the function; `peak_gpu_memory_bytes`: what torch allocated.
     """
     logged = next((one for one in trainer.callbacks if isinstance(one, Throughput)), None)
     device = trainer.strategy.root_device

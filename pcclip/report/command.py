@@ -96,8 +96,10 @@ def run(arguments: list[str]) -> None:
 
 
 def _of_sweep(folder: Path) -> Section | None:
-    from pcclip.sweep.report import sweep_section
-
+    try:
+        from pcclip.sweep.report import sweep_section
+    except ImportError:
+        return None
     return sweep_section(folder)
 
 

@@ -59,7 +59,7 @@ def _draw(matrix: Doubles, classes: list[str], top: float, title: str) -> bytes:
     from matplotlib.figure import Figure
 
     count = len(classes)
-    side = min(9.0, max(4.2, 1.6 + 0.28 * min(count, _NAMED)))
+    side = 4.8 if count > _NAMED else max(4.8, 1.6 + 0.22 * count)
     figure = Figure(figsize=(side, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -25,25 +25,13 @@ def cost_section(runs: Sequence[Finished], scalars: Sequence[Mapping[str, Curve]
         scalars: What each has logged: older runs tell their speed by that alone.
     """
     stages = list(dict.fromkeys(stage for run in runs for stage in run.summary.get("seconds", {})))
-    rows = []
-    for run, logged in zip(runs, scalars, strict=True):
-        seconds, cost = run.summary.get("seconds", {}), run.summary.get("cost") or {}
-        speed, waits = (_median(cost, logged, name) for name in _LOGGED)
-        rows.append((
-            f"{run.folder.parent.name}/{run.folder.name}",
-            f"{run.summary['steps']:,}" if "steps" in run.summary else _UNKNOWN,
-            _UNKNOWN if speed is None else f"{speed:,.4g}" if speed < 1000 else f"{speed:,.0f}",
-            _UNKNOWN if waits is None else f"{100 * waits:.1f} %",
-            *(f"{seconds[stage]:,.1f}" if stage in seconds else "" for stage in stages),
-            *_memory(cost),
-        ))  # fmt: skip
-    head = ("", "steps", "samples/s, median", "waiting for data, median",
-            *(f"{stage.replace('_', ' ')}, s" for stage in stages), "peak memory, MiB",
-            "peak memory of the GPU, MiB")  # fmt: skip
-    table = Table("Cost of each run", head, (("", tuple(rows)),))
+    columns = [_column(run, logged, stages) for run, logged in zip(runs, scalars, strict=True)]
+    names = [f"{run.folder.parent.name}/{run.folder.name}" for run in runs]
+    rows = tuple((what, *(column[what] for column in columns)) for what in columns[0])
+    table = Table("Cost of each run", ("", *names), (("", rows),))
     notes = [
-        "'fit' is the time from the first step to the last, validations included. Memory is that of the first "
-        "rank's process; that of its workers is not in it."
+        "'fit' is the time from the first step to the last, validations included. Memory is that of the "
+        "first rank's process; that of its workers is not in it."
     ]
     again = [run for run in runs if (known := read_provenance(run.folder)) and len(known.starts) > 1]
     notes += [
@@ -55,15 +43,29 @@ def cost_section(runs: Sequence[Finished], scalars: Sequence[Mapping[str, Curve]
     return Section("Cost", table.html() + page, f"{table.markdown()}\n{text}", table.csv())
 
 
+def _column(run: Finished, logged: Mapping[str, Curve], stages: Sequence[str]) -> dict[str, str]:
+    seconds, cost = run.summary.get("seconds", {}), run.summary.get("cost") or {}
+    speed, waits = (_median(cost, logged, name) for name in _LOGGED)
+    held, gpu = cost.get("peak_memory_bytes"), cost.get("peak_gpu_memory_bytes")
+    return {
+        "steps": f"{run.summary['steps']:,}" if "steps" in run.summary else _UNKNOWN,
+        "samples/s (median)": _UNKNOWN
+        if speed is None
+        else f"{speed:,.0f}"
+        if speed >= 100
+        else f"{speed:.3g}",
+        "waiting for data (median)": _UNKNOWN if waits is None else f"{100 * waits:.1f} %",
+        **{
+            f"{stage.replace('_', ' ')}, s": f"{seconds[stage]:,.1f}" if stage in seconds else ""
+            for stage in stages
+        },
+        "peak memory, MiB": f"{held['process'] / _MIB:,.0f}" if held else _UNKNOWN,
+        "peak memory of the GPU, MiB": f"{gpu / _MIB:,.0f}" if gpu else "no GPU" if held else _UNKNOWN,
+    }
+
+
 def _median(cost: Mapping[str, Any], logged: Mapping[str, Curve], name: str) -> float | None:
     if cost.get(name) is not None:
         return float(cost[name])
     curve = logged.get(f"train/{name}")
     return statistics.median(value for _, value in curve) if curve else None
-
-
-def _memory(cost: Mapping[str, Any]) -> tuple[str, str]:
-    held, gpu = cost.get("peak_memory_bytes"), cost.get("peak_gpu_memory_bytes")
-    if not held:
-        return _UNKNOWN, _UNKNOWN
-    return f"{held['process'] / _MIB:,.0f}", "no GPU" if gpu is None else f"{gpu / _MIB:,.0f}"

@@ -66,7 +66,7 @@ def curves(run: Path, scalars: Mapping[str, Curve]) -> str:
     """
     figures, missing = [], []
     if losses := list(_losses(scalars)):
-        figures.append(_figure(losses, "Loss", "step", "loss", log=True))
+        figures.append(_figure(losses, "Loss", "step", "loss"))
     else:
         missing.append("losses")
     changes = list(_validation(scalars))
@@ -82,8 +82,8 @@ def curves(run: Path, scalars: Mapping[str, Curve]) -> str:
     if found := _interpolation(run):
         lines, chosen = found
         title = "Weights between base (0) and tuned (1), validation data"
-        figures.append(_figure(lines, title, f"share of the tuned weights (taken: {chosen:g})", "change, points",
-                               zero=True, mark=chosen))  # fmt: skip
+        x = f"share of the tuned weights (taken: {chosen:g})"
+        figures.append(_figure(lines, title, x, "change, points", zero=True, mark=chosen))
     else:
         missing.append("interpolation")
     said = f'<p class="note">Not in this run: {", ".join(missing)}.</p>\n' if missing else ""
@@ -92,12 +92,11 @@ def curves(run: Path, scalars: Mapping[str, Curve]) -> str:
 
 def _losses(scalars: Mapping[str, Curve]) -> Iterator[_Line]:
     for split in ("train", "validation"):
-        for name in _LOSSES:
-            if curve := scalars.get(f"{split}/{name}"):
-                alone = split == "train" or len(curve) > 1
-                yield _Line(
-                    f"{name.replace('_', ' ')}, {split}", _thinned(curve), split != "train" or not alone
-                )
+        found = {name: curve for name in _LOSSES if (curve := scalars.get(f"{split}/{name}"))}
+        if len(found) == 2:  # the whole is its only part
+            found = {"loss": found["loss"]}
+        for name, curve in found.items():
+            yield _Line(f"{name.replace('_', ' ')}, {split}", _thinned(curve), split != "train")
 
 
 def _thinned(curve: Curve) -> Curve:
@@ -145,7 +144,7 @@ def _interpolation(run: Path) -> tuple[list[_Line], float] | None:
 
 
 def _figure(
-    lines: Sequence[_Line], title: str, x: str, y: str, log: bool = False, zero: bool = False,
+    lines: Sequence[_Line], title: str, x: str, y: str, zero: bool = False,
     mark: float | None = None,
 ) -> str:  # fmt: skip
     from matplotlib import rc_context
@@ -162,8 +161,6 @@ def _figure(
         axes.axhline(0, color="0.3", linewidth=0.8)
     if mark is not None:
         axes.axvline(mark, color="0.5", linewidth=0.8, linestyle=":")
-    if log and all(value > 0 for line in lines for _, value in line.curve):
-        axes.set_yscale("log")
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.tick_params(labelsize=9)

@@ -39,9 +39,7 @@ def memory_bytes() -> int:
 
 
 def peak_memory_bytes() -> dict[str, int]:
-    """The most memory that this process has held (`process`), and the largest of its ended children
-    (`largest_child`: workers that read data).
-    """
+    """The most memory that this `process` has held, and the `largest_child` of those that have ended."""
     unit = 1 if sys.platform == "darwin" else _KIB
     of = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
     return {name: resource.getrusage(who).ru_maxrss * unit for name, who in of.items()}

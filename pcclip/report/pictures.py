@@ -72,7 +72,7 @@ class _Shown:
         rest = "".join(parts[_OPEN:])
         more = folded(f"{len(parts) - _OPEN} more sentences", rest) if rest else ""
         return (
-            '<p class="note">All pictures of the test split in the order of g(picture) · f(sentence): the first, '
+            '<p class="note">All pictures of the split in the order of g(picture) · f(sentence): the first, '
             "those in the middle, and the last. Below each the measured attribute.</p>\n"
             + "".join(parts[:_OPEN])
             + more

@@ -26,8 +26,8 @@ def recorded_part(run: Finished) -> tuple[str, str]:
     page = [table.html(), folded("All settings (config.yaml)", _settings(run))]
     if known is None:
         page.append(
-            '<p class="note">An earlier version made this run: it recorded no command, git state, machine or data '
-            "card.</p>\n"
+            '<p class="note">An earlier version made this run: it recorded no command, git state, machine '
+            "or data card.</p>\n"
         )
     else:
         for digest, text in known.cards.items():

@@ -90,7 +90,7 @@ def against_table(found: Sequence[Against], caption: str) -> Table:
             interval(one.row, one.change.pictures, ""),
             *([interval(one.row, one.change.seeds, "")] if seeds else []),
             p_value(one.change.p_holm),
-            outcome(one.row, one.change, ("ahead", "behind", "no clear difference")),
+            outcome(one.row, one.change, ("ahead", "behind")),
         ))  # fmt: skip
     head = ("", "training-free, base", "finetuned", "ahead by", "95 % over pictures",
             *(["95 % over seeds"] if seeds else []), "p (Holm)", "so it is")  # fmt: skip
@@ -103,15 +103,21 @@ def kind_of_change(row: Row, change: Change) -> Kind:
     return "" if not change.significant or not good else "gain" if good > 0 else "loss"
 
 
-def outcome(
-    row: Row, change: Change, words: tuple[str, str, str] = ("better", "worse", "no clear change")
-) -> str:
-    """A change in a word, with the sign that says the same."""
+def outcome(row: Row, change: Change, words: tuple[str, str] = ("better", "worse")) -> str:
+    """A change in words, with the sign that says the same; "not clearly" is not significant.
+
+    Args:
+        row: What changed.
+        change: By how much.
+        words: For a gain and for a loss.
+    """
     good = change.pictures.value * row.better
-    if not change.significant:
-        return ("▼ " if good < 0 else "") + words[2]
+    if not change.pictures.value:
+        return "no change"
     if not row.better:
-        return "changed"
+        return "changed" if change.significant else "changed, not clearly"
+    if not change.significant:
+        return "no clear gain" if good > 0 else f"▼ {words[1]}, not clearly"
     return f"▲ {words[0]}" if good > 0 else f"▼ {words[1]}"
 
 
@@ -153,8 +159,8 @@ def _stacked(row: Row, cell: Compared | None) -> Cell | str:
         more.append(interval(row, change.seeds, "seeds "))
     more.append(f"p {p_value(change.p_holm)}: {outcome(row, change)}")
     if (over := cell.over_reference) is not None and over.significant:
-        word = outcome(row, over, ("ahead of", "behind", ""))
-        more.append(f"{word} the first")
+        word = outcome(row, over, ("ahead of", "behind"))
+        more.append(f"{word} the first column")
     text = f"{row.number(cell.value)} ({row.number(change.pictures.value, sign=True)})"
     return Cell(text, kind_of_change(row, change), tuple(more))
 
@@ -165,6 +171,6 @@ def few_seeds(comparison: Comparison) -> list[str]:
     if not few:
         return []
     return [
-        f"{', '.join(few)}: fewer than {SEEDS} seeds. That a change is significant over pictures says nothing "
-        "about what another seed would give."
+        f"{', '.join(few)}: fewer than {SEEDS} seeds. That a change is significant over pictures says "
+        "nothing about what another seed would give."
     ]

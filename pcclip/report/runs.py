@@ -31,8 +31,8 @@ from pcclip.report.worse import worse_section
 _PICTURES = 1200
 """Of a report: with more it could not be mailed."""
 _NO_EXHIBITS = (
-    "This run has no exhibits (pictures ranked, answers lost and won, confusions): an earlier version made it, or it "
-    "measured validation data alone."
+    "This run has no exhibits (pictures ranked, answers lost and won, confusions): an earlier version made "
+    "it, or it measured validation data alone."
 )
 _TOO_MANY = (
     "The pictures of this run are left out: with them the page would be too large. Report it by itself."
@@ -130,9 +130,9 @@ def _what(comparison: Comparison) -> str:
 def _how(comparison: Comparison) -> tuple[str, str]:
     changes = [cell.change for cell in comparison.cells.values() if cell.change is not None]
     text = (
-        "Shares in per cent and their changes in points, other numbers as they are. Brackets: 95 % intervals, of "
-        "changes from pairs of answers of both models about the same pictures. Better or worse is what is "
-        f"significant: {how_tested(changes)}"
+        "Shares in per cent and their changes in points, other numbers as they are. Brackets: 95 % intervals, "
+        "of changes from pairs of answers of both models about the same pictures. Clearly is "
+        f"significantly: {how_tested(changes)}"
     )
     return f'<p class="note">{escaped(text)}</p>\n', f"{plain(text)}\n"
 
@@ -140,9 +140,9 @@ def _how(comparison: Comparison) -> tuple[str, str]:
 def _against_section(against: Sequence[Against]) -> Section:
     table = against_table(against, "The finetuned model against the base model without finetuning")
     text = (
-        "Text difference: the base model's embedding of one caption less that of another, in place of a sentence. "
-        "Absolute score: each picture alone against a caption. Neither needs any training on differences. "
-        "Intervals are paired, on the same pairs of pictures."
+        "Text difference: the base model's embedding of one caption less that of another, in place of a "
+        "sentence. Absolute score: each picture alone against a caption. Neither needs any training on "
+        "differences. Intervals are paired, on the same pairs of pictures."
     )
     page = f'<p class="note">{escaped(text)}</p>\n'
     return Section(

@@ -65,7 +65,10 @@ class Table:
         title = f'<tr><th colspan="{columns}" scope="rowgroup">{escaped(name)}</th></tr>\n' if name else ""
         lines = [
             f'<tr><th scope="row">{_html_cell(row[0])}</th>'
-            + "".join(f"<td>{_html_cell(cell)}</td>" for cell in row[1:])
+            + "".join(
+                f'<td data-label="{escaped(name)}">{_html_cell(cell)}</td>'
+                for name, cell in zip(self.head[1:], row[1:], strict=True)
+            )
             + "</tr>"
             for row in rows
         ]

@@ -55,7 +55,7 @@ def verdicts(comparison: Comparison, against: Sequence[Against]) -> list[Verdict
     """
     mean = [row for row in comparison.rows if kind_of(row) == FOR]
     primary = [row for row in mean if _PRIMARY.fullmatch(row.metric)] or mean
-    single = [row for row in comparison.rows if kind_of(row) == COST]
+    single = [row for row in comparison.rows if kind_of(row) == COST and not _said_already(row, comparison)]
     found = []
     for one in comparison.experiments:
         gains, costs = (_changes(comparison, one.name, rows) for rows in (primary, single))
@@ -83,6 +83,12 @@ def verdict_section(found: Sequence[Verdict], comparison: Comparison) -> Section
     return Section("Verdict", "".join(page), "\n".join(text))
 
 
+def _said_already(row: Row, comparison: Comparison) -> bool:
+    """Whether it is the mean per class, where top-1 of the same answers stands too."""
+    other = row.metric.replace("/mean_per_class", "/top1")
+    return other != row.metric and any(one.metric == other for one in comparison.rows)
+
+
 def _changes(
     comparison: Comparison, name: str, rows: Sequence[Row]
 ) -> list[tuple[Row, float, float, Change]]:
@@ -108,8 +114,8 @@ def _gained(changes: Sequence[tuple[Row, float, float, Change]]) -> str:
         return "It reads differences worse than the base model"
     if not up and not down:
         return "Whether it reads differences better than the base model cannot be told"
-    worse = f", and worse by {down}" if down else ""
-    return f"It reads differences better than the base model by {up} of {all_} measures{worse}"
+    worse = f", and worse on {down}" if down else ""
+    return f"It reads differences better than the base model on {up} of {all_} measures{worse}"
 
 
 def _needed(free: Sequence[Against]) -> str:
@@ -120,13 +126,13 @@ def _needed(free: Sequence[Against]) -> str:
     names = " and ".join(dict.fromkeys(one.baseline for one in (behind or free)))
     if behind:
         return (
-            f"; but the base model without any finetuning, by the {names}, is better still by {len(behind)} "
+            f"; but the base model without any finetuning, by the {names}, is better still on {len(behind)} "
             f"of {len(free)} measures"
         )
     if len(ahead) == len(free):
         return f", and better than the base model does without finetuning by the {names}"
     return (
-        f"; it is clearly ahead of what the base model does without finetuning, by the {names}, by "
+        f"; it is clearly ahead of what the base model does without finetuning, by the {names}, on "
         f"{len(ahead)} of {len(free)} measures"
     )
 
@@ -137,13 +143,13 @@ def _paid(costs: Sequence[tuple[Row, float, float, Change]]) -> str:
         return "What that cost on single pictures was not measured."
     lower = sum(change.pictures.value * row.better < 0 for row, _, _, change in costs)
     if down:
-        return f"On single pictures it lost by {down} of {all_} measures."
-    gained = f" and gained by {up}" if up else ""
+        return f"On single pictures it lost on {down} of {all_} measures."
+    gained = f" and gained on {up}" if up else ""
     if lower:
         return (
-            f"On single pictures it is lower by {lower} of {all_} measures, by none of them clearly{gained}."
+            f"On single pictures it is lower on {lower} of {all_} measures, on none of them clearly{gained}."
         )
-    return f"On single pictures it lost by none of {all_} measures{gained}."
+    return f"On single pictures it lost on none of {all_} measures{gained}."
 
 
 def _told(changes: Sequence[tuple[Row, float, float, Change]]) -> Iterator[Line]:
@@ -159,19 +165,23 @@ def _told(changes: Sequence[tuple[Row, float, float, Change]]) -> Iterator[Line]
 
 
 def _beside(one: Against) -> Line:
-    told = _numbers(one.row, one.free, one.value, one.change)
-    word = outcome(one.row, one.change, ("ahead", "behind", "no clear difference"))
-    kind = kind_of_change(one.row, one.change)
-    text = f"{one.row.label}, against the training-free {one.baseline} of the base model: {told}: {word}."
-    return Line(kind, text)
+    row, change = one.row, one.change
+    values = f"{row.number(one.value)} against {row.number(one.free)}{' %' * row.share}"
+    text = (
+        f"{row.label}, against the {one.baseline} of the base model, which needs no training: {values}, "
+        f"{_by(row, change)}: {outcome(row, change, ('ahead', 'behind'))}."
+    )
+    return Line(kind_of_change(row, change), text)
 
 
 def _numbers(row: Row, base: float, value: float, change: Change) -> str:
-    unit = " %" if row.share else ""
+    return f"{row.number(base)} → {row.number(value)}{' %' * row.share}, {_by(row, change)}"
+
+
+def _by(row: Row, change: Change) -> str:
     seeds = f", over seeds {interval(row, change.seeds, '')}" if change.seeds.n > 1 else ""
     return (
-        f"{row.number(base)} → {row.number(value)}{unit}, {row.number(change.pictures.value, sign=True)} "
-        f"{interval(row, change.pictures, '')}{seeds}".rstrip()
+        f"{row.number(change.pictures.value, sign=True)} {interval(row, change.pictures, '')}{seeds}".strip()
     )
 
 

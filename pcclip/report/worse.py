@@ -18,7 +18,7 @@ _CHANCE = 0.5
 
 
 def worse_section(every: Comparison) -> Section:
-    """The losses of each experiment, the surest first.
+    """The losses of each experiment, the significant ones first.
 
     Args:
         every: All measures, single wordings too.
@@ -33,7 +33,7 @@ def worse_section(every: Comparison) -> Section:
         lines += [f"{one.name}: {line}" if several else line for line in _counts(cells)]
         groups.append((one.name if several else "", tuple(_lost(cells)[:_SHOWN])))
     table = Table(
-        f"What fell most surely (at most {_SHOWN} measures), and by how much",
+        f"What fell (at most {_SHOWN} measures, the significant ones first), and by how much",
         ("", "before", "after", "change", "95 % over pictures", "p (Holm)", "so it is"),
         tuple(groups),
     )
@@ -84,5 +84,5 @@ def _lost(cells: dict[Row, Compared]) -> list[tuple[Cell | str, ...]]:
             p_value(change.p_holm),
             outcome(row, change),
         )
-        found.append((not change.significant, change.p_holm, -size, line))
-    return [line for *_, line in sorted(found, key=lambda one: one[:3])]
+        found.append((not change.significant, -size, line))
+    return [line for *_, line in sorted(found, key=lambda one: one[:2])]
