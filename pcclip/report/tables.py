@@ -12,6 +12,9 @@ from typing import Literal
 
 Kind = Literal["", "gain", "loss"]
 
+_FEW = 3
+"""Columns that have room on a telephone; rows of more become cards there."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -53,7 +56,7 @@ class Table:
         """The table as a report's page takes it."""
         head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in self.head)
         body = "".join(self._html_group(name, rows) for name, rows in self.groups if rows)
-        kind = "numbers" if self.numbers else "words"
+        kind = ("numbers few" if len(self.head) <= _FEW else "numbers") if self.numbers else "words"
         return (
             f'<div class="wide" tabindex="0" role="region" aria-label="{escaped(self.caption)}">'
             f'<table class="{kind}"><caption>{escaped(self.caption)}</caption>'

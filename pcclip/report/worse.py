@@ -12,7 +12,7 @@ from pcclip.report.results import BASELINES, kind_of, kind_of_change, outcome, p
 from pcclip.report.section import Section
 from pcclip.report.tables import Cell, Table, bullets
 
-_SHOWN = 20
+_SHOWN = 12
 _WORDING = re.compile(r"difference[^/]*/.+-wording-(.+?)(-unseen)?/two_alternative")
 _CHANCE = 0.5
 
