@@ -110,7 +110,13 @@ class _Shown:
         ]
         rest = "".join(pairs[_OPEN:])
         more = folded(f"{len(pairs) - _OPEN} more attributes", rest) if rest else ""
-        return "".join([*parts, *pairs[:_OPEN], more])
+        note = (
+            '<p class="note">Each pair is asked about in one wording of training: these are not the '
+            "numbers of the tables, which are over all wordings.</p>\n"
+            if pairs
+            else ""
+        )
+        return "".join([*parts, note, *pairs[:_OPEN], more])
 
     def _answers(self, title: str, of: Answers) -> str:
         columns = "".join(

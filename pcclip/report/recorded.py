@@ -50,13 +50,13 @@ def _facts(run: Finished, known: Provenance | None) -> Iterator[tuple[str, str]]
     first, last = known.starts[0], known.starts[-1]
     yield "precision", last.precision
     yield "started", _starts(known.starts)
-    yield "command", first.command
+    yield "command", without_home(first.command)
     yield "git", _git(known.starts)
     yield "machine", _machine(last)
     yield "versions", f"python {last.python}, {_versions(last.packages)}"
     for one in last.sets:
         count = "" if one["records"] is None else f" ({one['records']:,} {one['kind'] or 'records'})"
-        yield f"data: {one['setting'].replace('_', ' ')}", f"{one['path']}{count}"
+        yield f"data: {one['setting'].replace('_', ' ')}", f"{without_home(one['path'])}{count}"
 
 
 def _starts(starts: Sequence[Start]) -> str:

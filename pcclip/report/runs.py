@@ -130,8 +130,8 @@ def _what(comparison: Comparison) -> str:
 def _how(comparison: Comparison) -> tuple[str, str]:
     changes = [cell.change for cell in comparison.cells.values() if cell.change is not None]
     text = (
-        "Shares in per cent and their changes in points, other numbers as they are. Brackets: 95 % intervals, "
-        "of changes from pairs of answers of both models about the same pictures. Clearly is "
+        "Shares in per cent and their changes in points, other numbers as they are. Brackets: 95 % "
+        "intervals, of changes from pairs of answers of both models about the same pictures. Clearly is "
         f"significantly: {how_tested(changes)}"
     )
     return f'<p class="note">{escaped(text)}</p>\n', f"{plain(text)}\n"

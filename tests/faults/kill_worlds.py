@@ -170,8 +170,8 @@ def outcome(folder: Path) -> dict[str, str]:
     """Hashes of all files below a folder, hidden ones and empty folders included.
 
     The system's temporary folder is below it too. Left out are TensorBoard's events, one file for each start,
-    and the record of the starts; of the others times, costs, random ids, the folder's own path, and what indexes hold, which is made
-    again where it is not of that very file.
+    and the record of the starts; of the others times, costs, random ids, the folder's own path, and what
+    indexes hold, which is made again where it is not of that very file.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
