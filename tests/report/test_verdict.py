@@ -72,8 +72,8 @@ def test_a_fall_within_chance_is_told_as_one(tmp_path):
         (0.6, "; but the base model without any finetuning, by the text difference, is better still on",
          "▼ behind"),
         (0.97, ", and better than the base model does without finetuning by the text difference", "▲ ahead"),
-        (0.75, "; it is clearly ahead of what the base model does without finetuning, by the text difference, "
-         "on 0 of 1 measures", "clear"),
+        (0.75, "; it is clearly ahead of what the base model does without finetuning, by the text "
+         "difference, on 0 of 1 measures", "clear"),
     ],
 )  # fmt: skip
 def test_the_training_free_baseline_stands_beside_and_the_difference_is_paired(tmp_path, share, said, word):
