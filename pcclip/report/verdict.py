@@ -19,6 +19,9 @@ _PRIMARY = re.compile(
     r"|change_retrieval/.+-mean(-unseen)?/sentence_recall_at_10|difference_retrieval/.+/text_recall_at_10"
     r"|comparative/.+-after/all_gain"
 )
+_Changes = list[tuple[Row, float, float, Change]]
+"""Row, score before, score after, change."""
+
 _MANY = 8
 """Lines of one kind; of more, those that are no clear change are only counted."""
 
@@ -61,7 +64,7 @@ def verdicts(comparison: Comparison, against: Sequence[Against]) -> list[Verdict
         gains, costs = (_changes(comparison, one.name, rows) for rows in (primary, single))
         free = _strongest([it for it in against if it.experiment == one.name and it.row in primary])
         headline = f"{_gained(gains)}{_needed(free)}. {_paid(costs)}"
-        lines = [*_told(gains), *map(_beside, free), *_told(costs)]
+        lines = [*_told(gains, "differences"), *map(_beside, free), *_told(costs, "single pictures")]
         found.append(Verdict(one.name, headline, tuple(lines)))
     return found
 
@@ -89,10 +92,7 @@ def _said_already(row: Row, comparison: Comparison) -> bool:
     return other != row.metric and any(one.metric == other for one in comparison.rows)
 
 
-def _changes(
-    comparison: Comparison, name: str, rows: Sequence[Row]
-) -> list[tuple[Row, float, float, Change]]:
-    """Row, base, value and change, where there is one."""
+def _changes(comparison: Comparison, name: str, rows: Sequence[Row]) -> _Changes:
     return [
         (row, cell.value - cell.change.pictures.value, cell.value, cell.change)
         for row in rows
@@ -100,11 +100,11 @@ def _changes(
     ]
 
 
-def _count(changes: Sequence[tuple[Row, float, float, Change]], kind: Kind) -> int:
+def _count(changes: _Changes, kind: Kind) -> int:
     return sum(kind_of_change(row, change) == kind for row, _, _, change in changes)
 
 
-def _gained(changes: Sequence[tuple[Row, float, float, Change]]) -> str:
+def _gained(changes: _Changes) -> str:
     up, down, all_ = _count(changes, "gain"), _count(changes, "loss"), len(changes)
     if not all_:
         return "How well it reads differences was not measured"
@@ -137,7 +137,7 @@ def _needed(free: Sequence[Against]) -> str:
     )
 
 
-def _paid(costs: Sequence[tuple[Row, float, float, Change]]) -> str:
+def _paid(costs: _Changes) -> str:
     up, down, all_ = _count(costs, "gain"), _count(costs, "loss"), len(costs)
     if not all_:
         return "What that cost on single pictures was not measured."
@@ -152,7 +152,7 @@ def _paid(costs: Sequence[tuple[Row, float, float, Change]]) -> str:
     return f"On single pictures it lost on none of {all_} measures{gained}."
 
 
-def _told(changes: Sequence[tuple[Row, float, float, Change]]) -> Iterator[Line]:
+def _told(changes: _Changes, what: str) -> Iterator[Line]:
     kinds = [kind_of_change(row, change) for row, _, _, change in changes]
     hidden = 0
     for kind, (row, base, value, change) in zip(kinds, changes, strict=True):
@@ -161,7 +161,7 @@ def _told(changes: Sequence[tuple[Row, float, float, Change]]) -> Iterator[Line]
             continue
         yield Line(kind, f"{row.label}: {_numbers(row, base, value, change)}: {outcome(row, change)}.")
     if hidden:
-        yield Line("", f"{hidden} further measures of single pictures or differences: no clear change.")
+        yield Line("", f"{hidden} further measure{'s' * (hidden > 1)} of {what}: no clear change.")
 
 
 def _beside(one: Against) -> Line:

@@ -152,6 +152,21 @@ def test_models_are_compared_with_the_runs_base_or_the_first_model(
     assert "public is a single model: name a run or another model" in capsys.readouterr().err
 
 
+def test_of_another_set_the_base_is_that_of_the_experiment_that_has_it(tmp_path: Path):
+    def of_another(found: Results) -> Results:
+        names = {name: name.replace("/s", "/t") for name in (*found.metrics, *found.statistics)}
+        metrics = {names[name]: parts for name, parts in found.metrics.items()}
+        statistics = {names[name]: one for name, one in found.statistics.items()}
+        return Results("t/test", found.pictures, found.groups, metrics, statistics=statistics)
+
+    save_run(tmp_path / "one", 0, results(500), results(520))
+    save_run(tmp_path / "two", 0, of_another(results(640)), of_another(results(600)))
+    found = compare(tmp_path, str(tmp_path / "one"), str(tmp_path / "two"))
+    assert float(found["one", TOP1]["base"]) == pytest.approx(0.5)
+    assert float(found["two", TOP1.replace("/s", "/t")]["base"]) == pytest.approx(0.64)
+    assert float(found["two", TOP1.replace("/s", "/t")]["change"]) == pytest.approx(-0.04)
+
+
 def test_the_figure_shows_changes_and_curves(tmp_path: Path):
     save_experiment(tmp_path / "ours", [600, 605, 610], pairs_right=0.9)
     save_experiment(tmp_path / "captions", [400], pairs_right=0.52)

@@ -80,8 +80,8 @@ class Comparison:
         stage: Of which weights.
         rows: Metrics.
         experiments: Columns; the first is the reference.
-        base: Of each metric, the base model's value, mean over the reference's seeds, with its interval over
-            pictures.
+        base: Of each metric, the base model's value, mean over the seeds of the first experiment that has it,
+            with its interval over pictures.
         cells: By metric and name of the experiment, where there is one.
     """
 
@@ -122,7 +122,11 @@ def compare_experiments(
     bases = reference.before or reference.after
     columns = [_against(bases, one) for one in (others if reference.is_model else experiments)]
     metrics = {row.metric for row in rows}
-    base = _sampled_base(list(bases.values()), metrics | {b for row in rows for b in row.baselines})
+    wanted = metrics | {b for row in rows for b in row.baselines}
+    base = _sampled_base(list(bases.values()), wanted)
+    for one in columns:  # of other sets than the reference
+        if missing := wanted - base.keys():
+            base |= _sampled_base(list(one.before.values()), missing)
     cells: dict[tuple[str, str], Cell] = {}
     first: dict[int, Measured] = {}
     for place, one in enumerate(columns):
