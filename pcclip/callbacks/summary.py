@@ -89,7 +89,7 @@ def _cost(trainer: Trainer) -> dict[str, Any]:
     """Of the first rank, since this process has started.
 
     `samples_per_second` (all ranks) and `loader_wait_share` are medians over what was logged, None where
-    nothing was. `peak_memory_bytes`: see the function; `peak_gpu_memory_bytes`: what torch allocated.
+    nothing was. `peak_memory_bytes` is that of the process, `peak_gpu_memory_bytes` what torch allocated.
     """
     logged = next((one for one in trainer.callbacks if isinstance(one, Throughput)), None)
     device = trainer.strategy.root_device

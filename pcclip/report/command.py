@@ -59,6 +59,8 @@ def report(
             found = sections_of_runs(rest, suite, stage, bar)
         sections = [*found.first, *sections, *found.rest]
         names = [*found.names, *names]
+    if not sections:
+        raise PcclipError(f"{', '.join(runs)}: nothing has ended yet that a report could tell of.")
     heading = f"Report: {', '.join(names)}"
     about = (
         f"pcclip {__version__}, {datetime.date.today().isoformat()}. Evaluations: {suite}, {stage} weights"

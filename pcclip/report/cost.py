@@ -59,7 +59,7 @@ def _column(run: Finished, logged: Mapping[str, Curve], stages: Sequence[str]) -
             f"{stage.replace('_', ' ')}, s": f"{seconds[stage]:,.1f}" if stage in seconds else ""
             for stage in stages
         },
-        "peak memory, MiB": f"{held['process'] / _MIB:,.0f}" if held else _UNKNOWN,
+        "peak memory, MiB": f"{held / _MIB:,.0f}" if held else _UNKNOWN,
         "peak memory of the GPU, MiB": f"{gpu / _MIB:,.0f}" if gpu else "no GPU" if held else _UNKNOWN,
     }
 

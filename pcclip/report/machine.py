@@ -38,11 +38,9 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def peak_memory_bytes() -> dict[str, int]:
-    """The most memory that this `process` has held, and the `largest_child` of those that have ended."""
-    unit = 1 if sys.platform == "darwin" else _KIB
-    of = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(who).ru_maxrss * unit for name, who in of.items()}
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held, its children not counted."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else _KIB)
 
 
 def packages() -> dict[str, str]:
@@ -88,4 +86,4 @@ def _git(folder: Path, *words: str) -> str | None:
 def without_home(text: str) -> str:
     """A text in which the path of the home folder, which names its owner, is `~`."""
     home = os.path.expanduser("~")
-    return text if home in ("/", "~") else re.sub(rf"{re.escape(home)}(?=/|$|\W)", "~", text)
+    return text if home in ("/", "~") else re.sub(rf"(?<![\w./~-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -89,7 +89,7 @@ def against_table(found: Sequence[Against], caption: str) -> Table:
             Cell(number(one.change.pictures.value, sign=True), kind_of_change(one.row, one.change)),
             interval(one.row, one.change.pictures, ""),
             *([interval(one.row, one.change.seeds, "")] if seeds else []),
-            p_value(one.change.p_holm),
+            _tests(one.change),
             outcome(one.row, one.change, ("ahead", "behind")),
         ))  # fmt: skip
     head = ("", "training-free, base", "finetuned", "ahead by", "95 % over pictures",
@@ -126,6 +126,12 @@ def p_value(p: float) -> str:
     return "" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def _tests(change: Change) -> Cell:
+    """Both p-values that decide, where there are two."""
+    over_seeds = (f"seeds {p_value(change.p_seeds)}",) if change.seeds.n >= SEEDS else ()
+    return Cell(p_value(change.p_holm), "", over_seeds)
+
+
 def _free(comparison: Comparison, row: Row) -> Cell | str:
     """The best training-free score of the base model."""
     known = [(found.value, name) for name in row.baselines if (found := comparison.base.get(name))]
@@ -145,7 +151,7 @@ def _columns(row: Row, cell: Compared | None, seeds: bool) -> list[Cell | str]:
         Cell(row.number(change.pictures.value, sign=True), kind_of_change(row, change)),
         interval(row, change.pictures, ""),
         *([interval(row, change.seeds, "")] if seeds else []),
-        p_value(change.p_holm),
+        _tests(change),
         outcome(row, change),
     ]
 
@@ -157,7 +163,8 @@ def _stacked(row: Row, cell: Compared | None) -> Cell | str:
     more = [interval(row, change.pictures, "")]
     if change.seeds.n > 1:
         more.append(interval(row, change.seeds, "seeds "))
-    more.append(f"p {p_value(change.p_holm)}: {outcome(row, change)}")
+    p_values = _tests(change)
+    more.append(f"p {', '.join((p_values.text, *p_values.more))}: {outcome(row, change)}")
     if (over := cell.over_reference) is not None and over.significant:
         word = outcome(row, over, ("ahead of", "behind"))
         more.append(f"{word} the first column")

@@ -127,8 +127,8 @@ def explanation(comparison: Comparison) -> list[str]:
     out = [
         "Shares in per cent, other numbers as they are. Base: value [95 % interval over pictures], mean over "
         "the seeds of the first column that has it. Others: value (change against base), [95 % interval over "
-        "pictures of the change, mean over the seeds at hand], and Student's t interval over seeds. ▼ a loss, "
-        "in bold where it is significant.",
+        "pictures of the change, mean over the seeds at hand], and Student's t interval over seeds. ▼ a "
+        "loss, in bold where it is significant.",
         f"* differs from base: {how_tested(changes)}",
     ]
     if over:
