@@ -62,10 +62,9 @@ def report(
     if not sections:
         raise PcclipError(f"{', '.join(runs)}: nothing has ended yet that a report could tell of.")
     heading = f"Report: {', '.join(names)}"
-    about = (
-        f"pcclip {__version__}, {datetime.date.today().isoformat()}. Evaluations: {suite}, {stage} weights"
-        f"{' on the test split' * (suite == FIT)}."
-    )
+    split = " on the test split" if suite == FIT else ""
+    measured = f" Evaluations: {suite}, {stage} weights{split}." if rest else ""
+    about = f"pcclip {__version__}, {datetime.date.today().isoformat()}.{measured}"
     _write(Path(out), page(heading, about, sections))
     if markdown_file is not None:
         _write(Path(markdown_file), markdown(heading, about, sections).encode())
@@ -113,6 +112,9 @@ def _write_tables(file: Path, sections: Sequence[Section]) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, data)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, data)
+    except OSError as error:
+        raise PcclipError(f"{file}: cannot be written ({error.strerror}). Name another file.") from error
     print(file)

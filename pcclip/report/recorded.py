@@ -8,7 +8,7 @@ from typing import Any
 from pcclip.evaluation.finished import Finished
 from pcclip.report.machine import without_home
 from pcclip.report.provenance import Provenance, Start, read_provenance
-from pcclip.report.tables import Table, escaped, folded, plain
+from pcclip.report.tables import Table, escaped, folded
 
 _MAIN = ("pcclip", "torch", "lightning", "open_clip_torch")
 _GIB = 2**30
@@ -114,8 +114,3 @@ def _pre(text: str) -> str:
 def title_of(run: Finished) -> str:
     """A run's name in headings."""
     return f"Run {run.folder.parent.name}/{run.folder.name}"
-
-
-def short_title(run: Finished) -> str:
-    """A run's name in Markdown text."""
-    return plain(title_of(run))

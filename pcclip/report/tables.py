@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -148,8 +148,3 @@ def _markdown_cell(cell: Cell | str) -> str:
 
 def _line(cells: Sequence[str], raw: bool = False) -> str:
     return f"| {' | '.join(cells if raw else map(plain, cells))} |"
-
-
-def lines_of(texts: Iterator[str] | Sequence[str]) -> str:
-    """HTML paragraphs of plain texts, in small print."""
-    return "".join(f'<p class="note">{escaped(text)}</p>\n' for text in texts)

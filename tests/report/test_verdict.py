@@ -162,6 +162,9 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path, capsys):
     assert "pcclip evaluate --config" in capsys.readouterr().err
     assert main(["report", run, "--suite", "mine", "--out", str(tmp_path)]) == 1
     assert f"{tmp_path}: is a folder. Name a file in it." in capsys.readouterr().err
+    taken = tmp_path / "one" / "seed0" / "summary.json" / "r.html"
+    assert main(["report", run, "--suite", "mine", "--out", str(taken)]) == 1
+    assert f"{taken}: cannot be written" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "absent"), "--out", str(tmp_path / "r.html")]) == 1
     assert "no finished run" in capsys.readouterr().err
     curve = tmp_path / "one" / "seed0" / "interpolation.json"
