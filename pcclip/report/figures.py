@@ -150,6 +150,7 @@ def _figure(
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     # Wide enough for a telephone: at its width a letter is as large as on paper.
     figure = Figure(figsize=(4.9, 3.3 + 0.19 * len(lines)), layout="constrained")
@@ -161,6 +162,8 @@ def _figure(
         axes.axhline(0, color="0.3", linewidth=0.8)
     if mark is not None:
         axes.axvline(mark, color="0.5", linewidth=0.8, linestyle=":")
+    if x == "step":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.tick_params(labelsize=9)
