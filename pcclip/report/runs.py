@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.comparison import Comparison, compare_experiments
 from pcclip.evaluation.comparing.experiments import Experiment, load_experiments
 from pcclip.evaluation.comparing.notes import notes_on
 from pcclip.evaluation.comparing.output import csv_text, how_tested
-from pcclip.evaluation.comparing.rows import choose_rows
+from pcclip.evaluation.comparing.rows import Row, choose_rows
 from pcclip.evaluation.exhibits.files import read_exhibits
 from pcclip.evaluation.exhibits.kinds import SetExhibits
 from pcclip.evaluation.finished import Finished, finished_runs
@@ -73,7 +74,7 @@ def sections_of_runs(runs: Sequence[str], suite: str, stage: str, bar: Progress)
     ]
     task = bar.add_task("report", total=3 + 2 * len(finished))
 
-    main = compare_experiments(experiments, choose_rows(_names(experiments), None, False), suite, stage)
+    main = compare_experiments(experiments, _first_rows(_names(experiments)), suite, stage)
     bar.advance(task)
     against = against_free(main)
     bar.advance(task)
@@ -108,6 +109,14 @@ def _names(experiments: Sequence[Experiment]) -> list[str]:
         for results in measured.values()
         for name in results.values()
     ]
+
+
+def _first_rows(names: Sequence[str]) -> list[Row]:
+    """The usual selection; everything, where nothing usual was measured."""
+    try:
+        return choose_rows(names, None, everything=False)
+    except PcclipError:
+        return choose_rows(names, ["*"], everything=False)
 
 
 def _results_section(main: Comparison) -> Section:

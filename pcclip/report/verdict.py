@@ -19,6 +19,8 @@ _PRIMARY = re.compile(
     r"|change_retrieval/.+-mean(-unseen)?/sentence_recall_at_10|difference_retrieval/.+/text_recall_at_10"
     r"|comparative/.+-after/all_gain"
 )
+_OF_DIFFERENCES = re.compile("difference|ranking|change_retrieval|comparative|geometry|arithmetic")
+
 _Changes = list[tuple[Row, float, float, Change]]
 """Row, score before, score after, change."""
 
@@ -108,14 +110,15 @@ def _gained(changes: _Changes) -> str:
     up, down, all_ = _count(changes, "gain"), _count(changes, "loss"), len(changes)
     if not all_:
         return "How well it reads differences was not measured"
+    does = "reads differences" if all(_OF_DIFFERENCES.match(row.metric) for row, *_ in changes) else "does"
     if up == all_:
-        return "It reads differences better than the base model"
+        return f"It {does} better than the base model"
     if down == all_:
-        return "It reads differences worse than the base model"
+        return f"It {does} worse than the base model"
     if not up and not down:
-        return "Whether it reads differences better than the base model cannot be told"
+        return f"Whether it {does} better than the base model cannot be told"
     worse = f", and worse on {down}" if down else ""
-    return f"It reads differences better than the base model on {up} of {all_} measures{worse}"
+    return f"It {does} better than the base model on {up} of {all_} measures{worse}"
 
 
 def _needed(free: Sequence[Against]) -> str:

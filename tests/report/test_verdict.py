@@ -8,6 +8,7 @@ from scipy import stats
 
 from pcclip.cli import main
 from pcclip.evaluation.measured import Measured
+from pcclip.evaluation.protocol import Results
 from tests.evaluation.known_results import FREE, MEAN, TOP1, results, save_experiment, save_run
 from tests.report.pages import Page, assert_can_be_read_aloud, assert_keeps_to_itself
 
@@ -141,6 +142,16 @@ def test_the_same_numbers_as_compare_to_the_byte(tmp_path):
     everything = {row["metric"] for row in table(tmp_path, "r-every-measure.csv")}
     assert MEAN in everything
     assert "difference/s-wording-w1/two_alternative" in everything
+
+
+def test_measures_of_ones_own_are_told_as_well(tmp_path):
+    def own(found: Results) -> Results:
+        return Results("s/test", found.pictures, found.groups, {"new/s/score": found.metrics[TOP1]})
+
+    save_run(tmp_path / "one", 0, own(results(500)), own(results(440)))
+    page, _ = report(tmp_path, tmp_path / "one")
+    assert "It does worse than the base model" in page.text
+    assert "new/s/score: 50.0 → 44.0 %, -6.0 [" in page.text
 
 
 def test_names_that_are_code_are_text(tmp_path):
