@@ -14,7 +14,7 @@ from pcclip.errors import PcclipError
 
 _LOCK = ".lock"
 _ORPHANS = 12.0
-_STARTED = (_LOCK, "config.yaml", "hparams.yaml", "events.out.tfevents.")
+_STARTED = (_LOCK, "config.yaml", "hparams.yaml", "provenance.json", "events.out.tfevents.")
 _held: dict[Path, FileLock] = {}
 _PREFIX = {"fit": "v", "validate": "validate", "test": "test"}
 
