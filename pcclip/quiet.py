@@ -14,6 +14,8 @@ _WARNINGS = {
     r"`upcast_vae` is deprecated": FutureWarning,
     # The datamodule chooses the number of workers, and says so in its settings.
     r"The '\w+' does not have many workers": Warning,
+    # So it is on every resume, which is meant to write there.
+    r"Checkpoint directory .* exists and is not empty": Warning,
     # A checkpoint may be of another run, whose folder is its own.
     r"The dirpath has changed from": Warning,
     # Lightning 2.6 calls jsonargparse by names that it has given up since 4.49; ours are the new ones.

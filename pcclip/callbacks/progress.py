@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -45,6 +46,7 @@ class StepProgress(ProgressBar):
         if self.enabled and lively():
             self.bar = progress_bar()
             self.bar.start()
+            _logs_to_stderr()
             self.task = self.bar.add_task("steps", total=self.total, completed=trainer.global_step)
 
     def on_train_batch_end(
@@ -74,9 +76,17 @@ class StepProgress(ProgressBar):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+            _logs_to_stderr()
 
     @staticmethod
     def _described(trainer: Trainer) -> str:
         # Not at every step: reading it waits for the device.
         loss = trainer.callback_metrics.get("train/loss")
         return "loss unknown" if loss is None else f"loss {float(loss):.3f}"
+
+
+def _logs_to_stderr() -> None:
+    """Lets Lightning's messages go where standard error goes now: above the bar while one is drawn."""
+    for handler in logging.getLogger("lightning.pytorch").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)

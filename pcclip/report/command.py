@@ -76,9 +76,7 @@ def parser() -> ArgumentParser:
     """The verb's command line."""
     from pcclip.parsing import Parser
 
-    made = Parser(
-        prog="pcclip report", description="One page on runs: what improved, what it cost, and why."
-    )
+    made = Parser(prog="pcclip report", description="One page on runs: what improved, what it cost, and why.")
     add = made.add_argument
     add("runs", nargs="+", help="run, experiment (newest run of each seed), model result or sweep folders; "
         "one column per experiment")  # fmt: skip
