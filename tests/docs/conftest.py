@@ -22,23 +22,24 @@ def docs_world(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     torch.manual_seed(0)
     save_folder(load_towers("pcclip-tiny", random_init=True), folder / "base")
-    coco(folder / "coco")
+    for part in ("train", "val"):
+        coco(folder / "coco", part)
     (folder / "fit.yaml").write_text(json.dumps(SMALL))
     pairs = {"train": {"pictures": 0, "pairs": 100}, "validation": {"pictures": 0, "pairs": 10}}
     (folder / "pairs.yaml").write_text(json.dumps({"differences": pairs}))
     return folder
 
 
-def coco(root: Path) -> None:
-    """Eighty pictures in the layout of COCO's validation set, two captions each."""
+def coco(root: Path, part: str) -> None:
+    """Eighty pictures in the layout of COCO, two captions each."""
     names = [f"{number:012d}" for number in range(1, 81)]
     notes = []
     for number, name in enumerate(names, 1):
-        write_picture(root / f"val2017/{name}.jpg", number, number)
+        write_picture(root / f"{part}2017/{name}.jpg", number, number)
         for what in ("wall", "sheet"):
             text = f"A {('red', 'green', 'blue', 'bright')[number % 4]} {what} with {number} spots."
             notes.append({"id": len(notes), "image_id": number, "caption": text})
     images = [{"id": number, "file_name": f"{name}.jpg"} for number, name in enumerate(names, 1)]
-    file = root / "annotations/captions_val2017.json"
-    file.parent.mkdir(parents=True)
+    file = root / f"annotations/captions_{part}2017.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"images": images, "annotations": notes}))

@@ -23,10 +23,10 @@ PAGES = ROOT / "pcclip/docs"
 _FENCE = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
 _SETTING = re.compile(r"^export (\w+)=(\S+)(\s+#.*)?$", re.M)
 # What pages may call besides pcclip and what is told below; anything else is unknown to them.
-_TOOLS = ("cat", "cp", "cut", "dirname", "basename", "env", "grep", "head", "ls", "mkdir", "sed", "tail", "sort")
+_TOOLS = ("bash", "cat", "cp", "cut", "dirname", "basename", "env", "grep", "head", "ls", "mkdir", "sed", "tail", "sort")
 _TOLD = ("make", "curl", "unzip", "pip", "aws", "hf", "sbatch", "squeue", "source", "tensorboard", "torchrun")
 _PRELUDE = """
-set -euo pipefail
+set -Eeuo pipefail
 ask() {{
   printf '%s\\0' "$@" > calls/words; env -0 > calls/env; echo asked > calls/ask
   local status; read -r status < calls/answer; return "$status"
@@ -148,14 +148,24 @@ def _answer(
     why = why or parsed
     if why is not None:
         told.parsed[line] = why
-        run_words = [*run_words, "--print_config"]
-    else:
-        told.ran.append(run_words)
+        return parse(run_words)
+    told.ran.append(run_words)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             if name not in ("PATH", "PWD", "SHLVL", "_"):
                 patch.setenv(name, value)
-        return _serve(run_words) if run_words[0] == "serve" and why is None else _call(run_words)
+        return _serve(run_words) if run_words[0] == "serve" else _call(run_words)
+
+
+def parse(words: list[str]) -> int:
+    """Whether a command's words are sound: 0 where they are.
+
+    With a configuration or settings alone it prints them; a verb on files that are not there says so (1), but
+    says 2 of words that it does not know.
+    """
+    if "--config" in words or words[0] in ("bank", "write", "evaluate"):
+        return _call([*words, "--print_config"])
+    return 0 if _call(words) == 1 else 3
 
 
 def _call(words: list[str]) -> int:
@@ -180,6 +190,8 @@ def _serve(words: list[str]) -> int:
     finally:
         server.kill()
         server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
 
 
 def _check_target(words: list[str]) -> None:
