@@ -23,7 +23,22 @@ PAGES = ROOT / "pcclip/docs"
 _FENCE = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
 _SETTING = re.compile(r"^export (\w+)=(\S+)(\s+#.*)?$", re.M)
 # What pages may call besides pcclip and what is told below; anything else is unknown to them.
-_TOOLS = ("bash", "cat", "cp", "cut", "dirname", "basename", "env", "grep", "head", "ls", "mkdir", "sed", "tail", "sort")
+_TOOLS = (
+    "bash",
+    "cat",
+    "cp",
+    "cut",
+    "dirname",
+    "basename",
+    "env",
+    "grep",
+    "head",
+    "ls",
+    "mkdir",
+    "sed",
+    "tail",
+    "sort",
+)
 _TOLD = ("make", "curl", "unzip", "pip", "aws", "hf", "sbatch", "squeue", "source", "tensorboard", "torchrun")
 _PRELUDE = """
 set -Eeuo pipefail
@@ -214,4 +229,3 @@ def with_overlay(words: list[str], *overlay: str | Path) -> list[str]:
     at = places[-1] + 2 if places else 1
     added = [word for file in overlay for word in ("--config", str(file))]
     return [*words[:at], *added, *words[at:]]
-

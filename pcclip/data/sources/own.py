@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from pcclip.data.records import Picture
 from pcclip.data.sources.base import SPLITS, Source, Split
@@ -55,8 +54,14 @@ class DegreeWords:
             term = Term(self.more, self.less, (NounPhrase("a {w} scene"), NounPhrase("a {w} view")))
         relative = self.margin is None
         margin = _DEVIATIONS if self.margin is None else self.margin
-        unit = "deviation" if relative else "value"
-        return Degree(name, (term,), self.much, self.little, margin=margin, margin_unit=unit)
+        return Degree(
+            name,
+            (term,),
+            self.much,
+            self.little,
+            margin=margin,
+            margin_unit="deviation" if relative else "value",
+        )
 
 
 @dataclass
@@ -82,8 +87,8 @@ class OwnPictures(Table, Source):  # type: ignore[misc]  # the name of a table i
     kinds: dict[str, str] = field(default_factory=dict)
     prompts_of_classes: list[str] = field(default_factory=lambda: ["a photo of a {}", "a picture of a {}"])
     # By name only: `Source` has these two of its own, which would put them before what must be given.
-    name: str = field(default="your-own", kw_only=True)
-    licence: str = field(default=Table.licence, kw_only=True)
+    name: str = field(default="your-own", kw_only=True)  # type: ignore[misc]
+    licence: str = field(default=Table.licence, kw_only=True)  # type: ignore[misc]
     train: float = field(default=0.7, kw_only=True)
     validation: float = field(default=0.15, kw_only=True)
 
@@ -94,7 +99,9 @@ class OwnPictures(Table, Source):  # type: ignore[misc]  # the name of a table i
             for name, words in self.degrees.items()
         }
         if both := self.degrees.keys() & self.kinds.keys():
-            raise PcclipError(f"{self.name}: {sorted(both)} have words as 'degrees' and as 'kinds'; keep one.")
+            raise PcclipError(
+                f"{self.name}: {sorted(both)} have words as 'degrees' and as 'kinds'; keep one."
+            )
         self.attribute_columns = list(dict.fromkeys([*self.attribute_columns, *self.degrees, *self.kinds]))
         super().__post_init__()
 
@@ -149,10 +156,6 @@ class OwnPictures(Table, Source):  # type: ignore[misc]  # the name of a table i
     def prompts(self) -> dict[str, list[str]]:
         """The prompts of the recipe; none is held out."""
         return {"seen": list(self.prompts_of_classes)} if self.label_column is not None else {}
-
-    def material(self) -> dict[str, Any]:
-        """Which table."""
-        return super().material()
 
     def _numbers(self, name: str) -> bool:
         for value in self._values[name]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import ClassVar
 
 from pcclip.errors import PcclipError
@@ -89,13 +90,12 @@ def _begun_small(text: str) -> str:
 
 
 _OPENERS = frozenset(
-    "a an the two three four five several some many this these there people man men woman women".split()
+    ("a", "an", "the", "this", "these", "there", "some", "many", "several", "one", "two", "three", "four")
+    + ("five", "people", "man", "men", "woman", "women")
 )
 
 
 def _slots(frame: str) -> list[str]:
-    from string import Formatter
-
     try:
         return [name for _, name, _, _ in Formatter().parse(frame) if name is not None]
     except ValueError:
