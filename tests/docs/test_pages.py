@@ -9,7 +9,7 @@ import page_running
 import pytest
 from page_running import PAGES, Told, with_overlay
 
-from pcclip.cli import main
+from pcclip.cli import VERBS, main
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.model.towers import load_towers
 from tests.cli.fitting import experiment, prepare
@@ -162,6 +162,36 @@ def test_export(docs_world: Path, tmp_path: Path) -> None:
     reasons = {"hf ": SENDS, "pcclip arithmetic": WEIGHTS}
     run("export", docs_world, tmp_path, {"RUN": made}, reasons)
     assert (made / "exported/hub-folder/README.md").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("sweep" not in VERBS or "report" not in VERBS, reason="needs pcclip sweep and report")
+def test_sweeps(docs_world: Path, tmp_path: Path) -> None:
+    prepare(tmp_path / "data", "pixels")
+    (tmp_path / "fit.yaml").write_text(json.dumps(experiment(tmp_path / "data", docs_world / "base")))
+    ranges = {"model.optimizer.lr": {"values": [1e-3], "also": ["model.lr_scheduler.max_lr"]}}
+    fit = "--config fit.yaml --trainer.max_steps 2 --trainer.val_check_interval 2"
+    asked = {"name": "small", "fit": fit, "ranges": ranges, "sampler": "grid"}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(asked))
+    run("sweeps", docs_world, tmp_path, {"SWEEP": "sweep.yaml", "FOUND": "runs/sweeps/small"}, {})
+    assert (tmp_path / "sweep.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("report" not in VERBS, reason="needs pcclip report")
+def test_dashboards_and_reports(docs_world: Path, tmp_path: Path) -> None:
+    prepare(tmp_path / "data", "pixels")
+    (tmp_path / "fit.yaml").write_text(json.dumps(experiment(tmp_path / "data", docs_world / "base")))
+    words = ["--config", str(tmp_path / "fit.yaml"), "--runs", str(tmp_path / "runs"), "--version", "seed0"]
+    small = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2"]
+    assert main(["fit", *words, *small]) == 0
+    settings = {"RUN": tmp_path / "runs/small/seed0"}
+    run(
+        "dashboards_and_reports", docs_world, tmp_path, settings, {"make tensorboard": "serves until stopped"}
+    )
+    for name in ("report.html", "report.md", "report.csv", "table.md", "table.csv", "plot.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert "two_alternative: " in (tmp_path / "said").read_text()
 
 
 def test_what_a_configuration_may_do(docs_world: Path, tmp_path: Path) -> None:

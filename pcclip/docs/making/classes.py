@@ -13,7 +13,7 @@ from typing import Any
 from docstring_parser import parse_from_object  # of jsonargparse's own requirements
 from docstring_parser.common import Docstring
 
-from pcclip.docs.making.text import one_line, page, table, type_name, value
+from pcclip.docs.making.text import escaped, one_line, page, table, type_name, value
 
 # Title and words of a page; then per section its heading and where classes are taken from: `module:Class` for
 # one, `package:Base` for all that are derived from it, a base written as `package>module:Base`.
@@ -117,10 +117,10 @@ def _section(kind: type) -> Iterator[str]:
     yield f"### {kind.__module__}.{kind.__qualname__}"
     yield ""
     if said.short_description:
-        yield one_line(said.short_description)
+        yield escaped(one_line(said.short_description))
         yield ""
     if said.long_description:
-        yield said.long_description
+        yield escaped(said.long_description)
         yield ""
     rows = [
         (f"`{name}`", type_name(hint), f"`{default}`" if default else "", text)

@@ -16,10 +16,11 @@ from pcclip.cli import TRAINER_VERBS, VERBS
 from pcclip.docs.making.text import one_line, page, table, type_name, value
 
 _INTRO = """\
-`pcclip VERB --help` prints the same. Options of verbs that take `--config` can stand in YAML files, dots as nesting;
-several `--config` are read from left to right, and options by hand win. `--print_config` shows what came of them.
-`fit`, `validate` and `test` are Lightning's: their model, data and callbacks are classes with settings of their own
-([training](training.md)); options of Lightning's `Trainer` stand in its documentation, here are only ours."""
+`pcclip VERB --help` prints the same. Options of verbs that take `--config` can stand in YAML files, dots as
+nesting; several `--config` are read from left to right, and options by hand win. `--print_config` shows what
+came of them. `fit`, `validate` and `test` are Lightning's: their model, data and callbacks are classes with
+settings of their own ([training](training.md)); options of Lightning's `Trainer` stand in its documentation,
+here are only ours."""
 _SKIPPED = ("help", "print_config", "print_shtab", "==SUPPRESS==")
 
 

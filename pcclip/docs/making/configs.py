@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pcclip.docs.making.text import page
+from pcclip.docs.making.text import escaped, page
 
 _INTRO = "What stands at the head of each file; its settings are in the file."
 
@@ -39,6 +39,6 @@ def _paragraphs(lines: list[str]) -> Iterator[str]:
         if here != code:
             yield from ("", "```text") if here else ("```", "")
         code, previous = here, line
-        yield stripped if begins else line.strip() if not here else f"  {stripped}"
+        yield escaped(stripped) if not here else stripped if begins else f"  {stripped}"
     if code:
         yield "```"
