@@ -58,3 +58,11 @@ def test_the_index_names_every_page() -> None:
     index = (PAGES / "index.md").read_text()
     for page in PAGES.glob("**/*.md"):
         assert page.name == "index.md" or f"]({page.relative_to(PAGES).as_posix()})" in index, page.name
+
+
+def test_sections_of_the_readme_that_pages_name_are_there() -> None:
+    headings = re.findall(r"^#+ (.+)$", (PAGES.parents[1] / "README.md").read_text(), re.M)
+    for page in PAGES.glob("*.md"):
+        for told in re.findall(r"README(?: says under|, )([^).]+)", page.read_text()):
+            for name in re.findall(r'"([^"]+)"', told):
+                assert " ".join(name.split()) in headings, f"{page.name}: README has no section {name!r}"
