@@ -12,6 +12,19 @@ SMALL = {
     "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2, "enable_progress_bar": False},
 }  # fmt: skip
 
+ZERO_SHOT = {
+    "class_path": "pcclip.callbacks.evaluation.EvaluationSuite",
+    "init_args": {
+        "evaluations": [
+            {
+                "data": "data/shapes",
+                "protocols": [{"class_path": "pcclip.evaluation.protocols.zero_shot.ZeroShot"}],
+            }
+        ],
+        "interpolation": None,
+    },
+}
+
 
 @pytest.fixture(scope="session")
 def docs_world(tmp_path_factory) -> Path:
@@ -25,6 +38,7 @@ def docs_world(tmp_path_factory) -> Path:
     for part in ("train", "val"):
         coco(folder / "coco", part)
     (folder / "fit.yaml").write_text(json.dumps(SMALL))
+    (folder / "zero_shot.yaml").write_text(json.dumps({"trainer": {"callbacks": [ZERO_SHOT]}}))
     pairs = {"train": {"pictures": 0, "pairs": 100}, "validation": {"pictures": 0, "pairs": 10}}
     (folder / "pairs.yaml").write_text(json.dumps({"differences": pairs}))
     return folder

@@ -33,7 +33,8 @@ class Treatment:
     def __call__(self, words: list[str]) -> tuple[list[str], str | None]:
         verb, line = words[0], " ".join(words)
         if verb == "fit":
-            return with_overlay(words, self.world / "fit.yaml"), None
+            less = [self.world / "zero_shot.yaml"] if "experiments/shapes" in line else []
+            return with_overlay(words, self.world / "fit.yaml", *less), None
         if verb == "prepare" and "your_own/measured" in line:
             return with_overlay(words, self.world / "pairs.yaml"), None
         if verb == "write":
@@ -85,7 +86,6 @@ def test_the_tutorial_from_a_folder_and_a_table_to_the_gallery(docs_world: Path,
     assert (tmp_path / "found.html").is_file()
 
 
-@pytest.mark.slow
 def test_the_paper_on_coco(docs_world: Path, tmp_path: Path) -> None:
     settings = {"COCO": docs_world / "coco", "SETS": docs_world}
     reasons = {
@@ -100,7 +100,6 @@ def test_the_paper_on_coco(docs_world: Path, tmp_path: Path) -> None:
     assert (tmp_path / "data/coco-llama2-13b/CARD.md").is_file()
 
 
-@pytest.mark.slow
 def test_birds(docs_world: Path, tmp_path: Path) -> None:
     standins.cub(tmp_path)
     reasons = {
