@@ -27,3 +27,26 @@ def whole(place: Path) -> Path:
     """A run that nobody disturbed."""
     assert main(fit_words(place, "whole")) == 0
     return place / "runs" / "small" / "whole"
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """Runs a command that must fail, in a checkout; gives what it says, which is short and no traceback."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+    def run(*words):
+        runs = [f"--runs={tmp_path / 'runs'}"] if words[0] == "fit" else []
+        try:
+            status = main([*map(str, words), *runs])
+        except SystemExit as error:
+            status = error.code
+        captured = capsys.readouterr()
+        assert status in (1, 2)
+        assert "Traceback" not in captured.err
+        lines = [line for line in captured.err.splitlines() if not line.startswith("run folder:")]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("pcclip")
+        assert not (tmp_path / "runs").exists(), "a failed start leaves nothing behind"
+        return lines[0]
+
+    return run
