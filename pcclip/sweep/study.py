@@ -1,0 +1,256 @@
+"""The sweep's storage, `SWEEP/sweep.db`: which trials there are, whose they are, what they found."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from pcclip.errors import PcclipError
+from pcclip.sweep.objectives import Objective
+from pcclip.sweep.ranges import Value, grid
+from pcclip.sweep.settings import Sweep
+
+if TYPE_CHECKING:
+    import optuna
+
+FILE = "sweep.db"
+_STUDY = "sweep"
+_WAIT = 60.0  # seconds for another process's transaction
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A trial that this process works on, and no other.
+
+    Attributes:
+        number: Of the trial.
+        params: Its settings.
+        lock: Descriptor of its lock file. Processes that inherit it keep the trial as well: after a kill it
+            is taken up again when the last of them is gone.
+    """
+
+    number: int
+    params: dict[str, Value]
+    lock: int
+
+
+class Storage:
+    """Proposes trials and records what they found; any number of processes may have it open.
+
+    Args:
+        sweep: Its settings.
+        common: What all trials share besides; see `pcclip.sweep.configs.common`.
+
+    Raises:
+        PcclipError: The storage holds trials of other settings, or cannot be read.
+    """
+
+    def __init__(self, sweep: Sweep, common: Mapping[str, Any]) -> None:
+        import optuna
+
+        self.sweep = sweep
+        self.grid = grid(sweep.ranges) if sweep.sampler == "grid" else None
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            self._study = optuna.create_study(
+                study_name=_STUDY,
+                storage=_open(sweep.folder),
+                directions=["maximize"] * len(self._objectives()),
+                load_if_exists=True,
+            )
+            definition = json.loads(json.dumps({**sweep.definition(), "common": dict(common)}))
+            known = self._study.user_attrs.get("definition")
+            if known is None:
+                self._study.set_user_attr("definition", definition)
+            elif known != definition:
+                raise PcclipError(_refusal(sweep.folder, known, definition))
+
+    def note(self, key: str, value: Any) -> None:
+        """Keeps a word on the sweep as a whole, for its report."""
+        if self._study.user_attrs.get(key) != value:
+            self._study.set_user_attr(key, value)
+
+    def take(self, trials: int) -> Taken | None:
+        """A trial that a dead process has left, else a new one; None where nothing is left to do.
+
+        Args:
+            trials: How many there shall be in all, failed ones too.
+        """
+        import optuna
+
+        with self._alone():
+            there = self._study.get_trials(deepcopy=False)
+            states = optuna.trial.TrialState
+            for one in there:
+                if one.state == states.RUNNING and (lock := self._lock(one.number)) is not None:
+                    return self._taken(one.number, lock)
+            number = sum(one.state != states.WAITING for one in there)
+            if number >= trials:
+                return None
+            self._prepare_sampler(number, waiting=len(there) > number)
+            lock = self._lock(number)
+            assert lock is not None, "trial without a record, but with a process"
+            return self._taken(None, lock)
+
+    def _prepare_sampler(self, number: int, waiting: bool) -> None:
+        # A sampler anew for every trial, seeded by its number: proposals do not depend on kills.
+        self._study.sampler = _sampler(self.sweep, number)
+        if self.grid is not None and not waiting:
+            order = np.random.default_rng(self.sweep.sampler_seed).permutation(len(self.grid))
+            self._study.enqueue_trial(self.grid[order[number]])
+
+    def _taken(self, number: int | None, lock: int) -> Taken:
+        import optuna
+
+        try:
+            if number is None:
+                trial = self._study.ask()
+            else:  # it may lack values: its process may have been killed while it asked for them
+                self._study.sampler = _sampler(self.sweep, number)
+                frozen = self._study.get_trials(deepcopy=False)[number]
+                trial = optuna.trial.Trial(self._study, frozen._trial_id)
+            params = {key: one.suggest(trial, key) for key, one in self.sweep.ranges.items()}
+        except BaseException:
+            os.close(lock)
+            raise
+        return Taken(trial.number, params, lock)
+
+    def tell(self, taken: Taken, objectives: Sequence[Objective], seconds: float) -> None:
+        """Records what a trial found, and lets go of it."""
+        notes = [{**one.mean.as_dict(), "by_run": list(one.by_run)} for one in objectives]
+        with _database(self.sweep.folder):
+            self._annotate(taken, objectives=notes, seconds=seconds)
+            self._study.tell(taken.number, [one.mean.value for one in objectives])
+        os.close(taken.lock)
+
+    def fail(self, taken: Taken, why: str, seconds: float) -> None:
+        """Records that a trial has failed, and lets go of it."""
+        import optuna
+
+        with _database(self.sweep.folder):
+            self._annotate(taken, error=why, seconds=seconds)
+            self._study.tell(taken.number, state=optuna.trial.TrialState.FAIL)
+        os.close(taken.lock)
+
+    def failures(self) -> int:
+        """How many trials have failed, whoever ran them."""
+        import optuna
+
+        return len(self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)))
+
+    def _annotate(self, taken: Taken, **notes: Any) -> None:
+        import optuna
+
+        frozen = self._study.get_trials(deepcopy=False)[taken.number]
+        trial = optuna.trial.Trial(self._study, frozen._trial_id)
+        for key, value in notes.items():
+            trial.set_user_attr(key, value)
+
+    def _objectives(self) -> list[tuple[str, ...]]:
+        return [self.sweep.gain, *([self.sweep.cost] if self.sweep.cost else [])]
+
+    def _lock(self, number: int) -> int | None:
+        path = self.sweep.folder / f".trial{number:03d}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with _database(self.sweep.folder), FileLock(self.sweep.folder / ".lock"):
+            yield
+
+
+def load(folder: Path) -> optuna.Study | None:
+    """The study of a sweep's folder, to read; None where there is none.
+
+    Raises:
+        PcclipError: It cannot be read.
+    """
+    import optuna
+
+    if not (folder / FILE).is_file():
+        return None
+    with _database(folder):
+        try:
+            return optuna.load_study(study_name=_STUDY, storage=_open(folder))
+        except KeyError:  # killed before it was made
+            return None
+
+
+def _open(folder: Path) -> optuna.storages.RDBStorage:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.storages.RDBStorage(
+        f"sqlite:///{folder / FILE}", engine_kwargs={"connect_args": {"timeout": _WAIT}}
+    )
+
+
+def _sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    seed = int(np.random.SeedSequence([sweep.sampler_seed, number]).generate_state(1)[0])
+    if sweep.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    if sweep.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=10)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _refusal(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    parts = [
+        f"{name} was {_short(before.get(name))} and is {_short(after.get(name))}"
+        for before, after in (
+            (known["ranges"], now["ranges"]),
+            *(
+                (
+                    {k: one.get(k) for k in ("seeds", "sampler", "sampler_seed", "gain", "cost")}
+                    for one in (known, now)
+                ),
+            ),
+            (known["common"], now["common"]),
+        )
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+    more = " ..." if len(parts) > _SHOWN else ""
+    return (
+        f"{folder}: holds trials of other settings: {'; '.join(parts[:_SHOWN])}{more}. Trials of different "
+        "settings cannot be compared: take the former ones, or give this sweep another `name`"
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 90 else f"{text[:86]} ..."
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[None]:
+    """Errors of the storage as the user's."""
+    import optuna
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        what = str(error).splitlines()[0]
+        raise PcclipError(
+            f"{folder / FILE}: cannot be read or written ({what}). If it is damaged, give this sweep another "
+            "`name`, which begins anew; else check the disk, and the same command goes on"
+        ) from error
