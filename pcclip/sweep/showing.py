@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pcclip.sweep.choosing import Found, Trial
-from pcclip.sweep.lines import interval, points
+from pcclip.sweep.lines import interval, names, points
 
 _STEP = 1.0
 
@@ -49,7 +50,7 @@ class Shown:
         new = [trial for trial in found.trials if trial.state != "running" and trial.number not in self.told]
         self.know(found)
         for trial in new:
-            self.console.print(Text(f"{_line(trial)}; {self._whole()}"), soft_wrap=True)
+            self.console.print(Text(f"{_line(trial, names(found))}; {self._whole()}"), soft_wrap=True)
 
     def tick(self, running: int) -> None:
         """Moves the line on a terminal."""
@@ -62,7 +63,7 @@ class Shown:
             return f"0 of {self.trials} trials"
         done = [trial for trial in self.found.trials if trial.state != "running"]
         chosen = self.found.chosen
-        best = "none to choose yet" if chosen is None else f"best trial {chosen.number} {_objectives(chosen)}"
+        best = "none to choose yet" if chosen is None else f"best trial {chosen.number} {_change(chosen)}"
         seconds = [trial.seconds for trial in done if trial.seconds]
         left = max(0, self.trials - len(done))
         time_left = (
@@ -73,15 +74,14 @@ class Shown:
         return f"{len(done)} of {self.trials} trials, {best}{time_left}"
 
 
-def _line(trial: Trial) -> str:
+def _line(trial: Trial, objectives: Sequence[str]) -> str:
     if trial.gain is None:
         return f"trial {trial.number} failed: {trial.error}"
-    return f"trial {trial.number}: gain {interval(trial.gain.mean)}" + (
-        f", cost {interval(trial.cost.mean)}" if trial.cost else ""
-    )
+    found = zip(objectives, (trial.gain, trial.cost), strict=False)
+    return f"trial {trial.number}: " + ", ".join(f"{name} {interval(one.mean)}" for name, one in found if one)
 
 
-def _objectives(trial: Trial) -> str:
+def _change(trial: Trial) -> str:
     assert trial.gain is not None
     cost = "" if trial.cost is None else f" at {points(trial.cost.mean.value)}"
     return f"{points(trial.gain.mean.value)}{cost}"
