@@ -50,7 +50,7 @@ def sweep(
     weight: float | None = None,
     runs: str = "runs/sweeps",
     workers: int = 1,
-    gpus: list[str] | None = None,
+    gpus: list[int | str] | None = None,
     max_failures: int = 5,
     final: bool = False,
 ) -> None:
@@ -58,8 +58,9 @@ def sweep(
 
     Each trial is a `pcclip fit` in a process of its own, with a run folder RUNS/NAME/trial000; none of them
     looks at the test split. Stopped anywhere, the same command goes on; given again in another terminal, or
-    on another machine of the same disk, it joins in. The trials are in RUNS/NAME/sweep.db (Optuna, SQLite),
-    the table in sweep.md and trials.csv, the plot in pareto.png.
+    on another machine of the same disk (with file locks that work), it joins in. The trials are in
+    RUNS/NAME/sweep.db (Optuna, SQLite), the table in sweep.md and trials.csv, the plot in pareto.png. No fit
+    is cut short: Optuna prunes by one objective only.
 
     Args:
         fit: The `pcclip fit` command that is varied: configurations from left to right, and overrides.
@@ -76,7 +77,7 @@ def sweep(
             is not significantly negative.
         runs: Folder of all sweeps.
         workers: How many fits run at once.
-        gpus: Which of them each worker gets, round about (`["0", "1"]`); null: each sees all.
+        gpus: Which of them each worker gets, round about (`[0, 1]`); null: each sees all.
         max_failures: With more failed trials (a loss that is not finite, too little memory) the sweep stops.
         final: Measure the chosen trial's test split in the end.
 

@@ -69,6 +69,8 @@ class Fit:
             return f"killed, of too little memory as a rule ({self.log})"
         if status is not None and self.by_signal():
             return f"ended by signal {-status if status < 0 else status - 128} ({self.log})"
+        if status == 0:
+            return f"ended without a summary.json in its run folder ({self.log})"
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]

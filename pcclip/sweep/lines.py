@@ -12,6 +12,8 @@ from pcclip.sweep.choosing import Found, Trial
 from pcclip.sweep.objectives import COST, GAIN
 from pcclip.sweep.ranges import Value
 
+LOSS = "▼"
+
 
 def points(value: float) -> str:
     """A change in points, with its sign."""
@@ -20,7 +22,7 @@ def points(value: float) -> str:
 
 def interval(estimate: Estimate) -> str:
     """A change in points with its interval; a loss is marked."""
-    loss = "▼ " * (estimate.value < 0)
+    loss = f"{LOSS} " * (estimate.value < 0)
     return f"{loss}{points(estimate.value)} [{points(estimate.low)}, {points(estimate.high)}]"
 
 
@@ -88,7 +90,7 @@ def notes(found: Found) -> list[str]:
     complete, chosen = found.complete, found.chosen
     seeds = max((len(trial.runs) for trial in found.trials), default=1)
     out = [
-        f"Changes against the base model in points (▼ a loss) on validation data, {_mean(seeds)}, with "
+        f"Changes against the base model in points ({LOSS} a loss) on validation data, {_mean(seeds)}, with "
         "paired 95 % intervals over pictures. Rows by gain; Pareto: no other trial gains more and costs less"
         + (f"; loses: the interval of the {cost[0]} lies below zero." if cost else "."),
         _rule(found),

@@ -9,7 +9,7 @@ from pathlib import Path
 from pcclip.data.files import write_atomically
 from pcclip.report.section import Section
 from pcclip.sweep.choosing import Found, found
-from pcclip.sweep.lines import Line, columns, csv_text, importances, notes, table
+from pcclip.sweep.lines import LOSS, Line, columns, csv_text, importances, notes, table
 from pcclip.sweep.plot import draw
 
 PLOT = "pareto.png"
@@ -83,10 +83,15 @@ def _html(sweep: Found, picture: bytes) -> str:
 
 
 def _row(line: Line) -> str:
-    number, *others = (escape(cell) for cell in line.cells)
-    kind = "b" if "chosen" in line.marks else "span"
-    cells = "".join(f"<td><{kind}>{cell}</{kind}></td>" if cell else "<td></td>" for cell in others)
+    number, *others = map(escape, line.cells)
+    cells = "".join(f"<td>{_emphasised(cell, 'chosen' in line.marks)}</td>" for cell in others)
     return f'<tr><th scope="row">{number}</th>{cells}</tr>'
+
+
+def _emphasised(cell: str, chosen: bool) -> str:
+    if cell.startswith(LOSS):
+        return f'<b class="loss">{cell}</b>'
+    return f"<b>{cell}</b>" if chosen else cell
 
 
 def _all_notes(sweep: Found) -> list[str]:

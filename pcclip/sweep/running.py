@@ -58,7 +58,7 @@ class Runner:
     storage: Storage
     trials: int
     workers: int
-    gpus: Sequence[str] | None
+    gpus: Sequence[int | str] | None
     max_failures: int
     finished: Callable[[], None]
     tick: Callable[[int], None]
@@ -87,6 +87,7 @@ class Runner:
                 for work in list(working):
                     if self._go_on(work):
                         working.remove(work)
+                        os.close(work.taken.lock)
                         look = 0.0
                         self.finished()
                         self._limit_failures()
@@ -139,7 +140,7 @@ class Runner:
         return Fit(words, log, work.taken.lock, self._environment(work.slot))
 
     def _environment(self, slot: int) -> dict[str, str]:
-        own = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]}
+        own = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": str(self.gpus[slot % len(self.gpus)])}
         if self.workers > 1 and "OMP_NUM_THREADS" not in os.environ:
             own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.workers))
         return own

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FILE = "sweep.db"
 _STUDY = "sweep"
 _WAIT = 60.0  # seconds for another process's transaction
-_SHOWN = 3
+_SHOWN = 3  # differences in an error
 
 
 @dataclass(frozen=True)
@@ -126,21 +126,19 @@ class Storage:
         return Taken(trial.number, params, lock)
 
     def tell(self, taken: Taken, objectives: Sequence[Objective], seconds: float) -> None:
-        """Records what a trial found, and lets go of it."""
+        """Records what a trial found; its lock is the caller's to close."""
         notes = [{**one.mean.as_dict(), "by_run": list(one.by_run)} for one in objectives]
         with _database(self.sweep.folder):
             self._annotate(taken, objectives=notes, seconds=seconds)
             self._study.tell(taken.number, [one.mean.value for one in objectives])
-        os.close(taken.lock)
 
     def fail(self, taken: Taken, why: str, seconds: float) -> None:
-        """Records that a trial has failed, and lets go of it."""
+        """Records that a trial has failed; its lock is the caller's to close."""
         import optuna
 
         with _database(self.sweep.folder):
             self._annotate(taken, error=why, seconds=seconds)
             self._study.tell(taken.number, state=optuna.trial.TrialState.FAIL)
-        os.close(taken.lock)
 
     def failures(self) -> int:
         """How many trials have failed, whoever ran them."""
@@ -213,20 +211,18 @@ def _sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _refusal(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    kept, given = (
+        {
+            **one["ranges"],
+            **{key: one[key] for key in one if key not in ("ranges", "common")},
+            **one["common"],
+        }
+        for one in (known, now)
+    )
     parts = [
-        f"{name} was {_short(before.get(name))} and is {_short(after.get(name))}"
-        for before, after in (
-            (known["ranges"], now["ranges"]),
-            *(
-                (
-                    {k: one.get(k) for k in ("seeds", "sampler", "sampler_seed", "gain", "cost")}
-                    for one in (known, now)
-                ),
-            ),
-            (known["common"], now["common"]),
-        )
-        for name in {**before, **after}
-        if before.get(name) != after.get(name)
+        f"{key} was {_short(kept.get(key))} and is {_short(given.get(key))}"
+        for key in {**kept, **given}
+        if kept.get(key) != given.get(key)
     ]
     more = " ..." if len(parts) > _SHOWN else ""
     return (
