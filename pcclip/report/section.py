@@ -16,10 +16,10 @@ class Section:
             inside begin at h3. A table stands in `<div class="wide">` (it scrolls sideways by itself on a
             phone), has a caption and `th scope`; a picture has `alt`, an SVG `role="img"` and `aria-label`.
             `<p class="note">` is small print; `<b class="gain">` and `<b class="loss">` mark numbers, beside a
-            sign or a word that says the same.
+            sign or a word that says the same. `tables.Table` writes such tables.
         markdown: The same for Markdown, without the heading (headings inside begin at ###); "" for nothing.
-        csv: The section's table with its header line; "" for none. Several tables in one CSV file are
-            set apart by a line `# TITLE`.
+        csv: The section's table with its header line; "" for none. It becomes a file of its own beside that
+            of `--csv FILE.csv`: `FILE-TITLE.csv`.
     """
 
     title: str
