@@ -195,10 +195,10 @@ def _measure(suite: Path, chosen: Trial) -> None:
 def _rich(now: Found) -> Table:
     shown = Table(title=Text(f"{now.folder.name}: trials by validation data"))
     for number, head in enumerate(columns(now)):
-        shown.add_column(Text(head), justify="right" if 0 < number < len(columns(now)) - 1 else "left")
+        shown.add_column(Text(head), justify="right" if number else "left")
     for line in table(now):
         style = "bold" if "chosen" in line.marks else "red" if "loses" in line.marks else ""
-        shown.add_row(*(Text(cell, style) for cell in line.cells))
+        shown.add_row(*(Text(cell if isinstance(cell, str) else cell.text, style) for cell in line.cells))
     return shown
 
 

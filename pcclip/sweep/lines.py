@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pcclip.evaluation.statistics import Estimate
+from pcclip.report.tables import Cell
 from pcclip.sweep.choosing import Found, Trial
 from pcclip.sweep.objectives import COST, GAIN
 from pcclip.sweep.ranges import Value
@@ -32,12 +33,12 @@ class Line:
 
     Attributes:
         trial: Of the row.
-        cells: Texts, one per column.
+        cells: One per column.
         marks: `chosen`, `Pareto`, `loses`, `failed` or `running`.
     """
 
     trial: Trial
-    cells: tuple[str, ...]
+    cells: tuple[Cell | str, ...]
     marks: tuple[str, ...]
 
 
@@ -51,7 +52,7 @@ def names(found: Found) -> tuple[str, ...]:
 def columns(found: Found) -> list[str]:
     """Headings of the table."""
     tested = [f"{name}, test" for name in names(found)] if any(t.test for t in found.trials) else []
-    return ["trial", *_short_keys(found.keys), *names(found), *tested, ""]
+    return ["trial", *_short_keys(found.keys), *names(found), *tested]
 
 
 def table(found: Found) -> list[Line]:
@@ -68,13 +69,18 @@ def table(found: Found) -> list[Line]:
             *([trial.state] if trial.gain is None else []),
         ]
         objectives = [trial.gain, trial.cost][: len(found.globs)]
-        cells = [str(trial.number), *(show(trial.params.get(key)) for key in found.keys)]
-        cells += ["" if one is None else interval(one.mean) for one in objectives]
+        cells: list[Cell | str] = [", ".join((str(trial.number), *marks))]
+        cells += [show(trial.params.get(key)) for key in found.keys]
+        cells += ["" if one is None else _cell(one.mean) for one in objectives]
         if tested:
             test = trial.test or [None] * len(found.globs)
-            cells += ["" if one is None else interval(one.mean) for one in test]
-        rows.append(Line(trial, (*cells, ", ".join(marks)), tuple(marks)))
+            cells += ["" if one is None else _cell(one.mean) for one in test]
+        rows.append(Line(trial, tuple(cells), tuple(marks)))
     return rows
+
+
+def _cell(estimate: Estimate) -> Cell:
+    return Cell(interval(estimate), "gain" if estimate.low > 0 else "loss" if estimate.high < 0 else "")
 
 
 def show(value: Value) -> str:
@@ -107,7 +113,7 @@ def notes(found: Found) -> list[str]:
     failed = [trial for trial in found.trials if trial.state == "failed"]
     out += [f"Trial {trial.number} failed: {trial.error}" for trial in failed]
     if running := sum(trial.state == "running" for trial in found.trials):
-        out.append(f"{running} trials run or were stopped; the same command finishes those.")
+        out.append(f"Running or stopped trials: {running}. The same command finishes them.")
     return out
 
 
@@ -117,8 +123,8 @@ def importances(found: Found) -> str | None:
         return None
     parts = ", ".join(f"{key} {100 * share:.0f} %" for key, share in found.importances.items())
     return (
-        f"Share of the gain's variance over the ranges, by functional ANOVA of {len(found.complete)} trials "
-        f"(rough: few trials, and interactions count to each setting): {parts}."
+        f"What the gain depends on over the ranges, by functional ANOVA of {len(found.complete)} trials "
+        f"(main effects only, as shares of their sum; rough with so few trials): {parts}."
     )
 
 
@@ -170,7 +176,7 @@ def _optimism(found: Found, chosen: Trial, count: int) -> str:
     if chosen.test:
         text += f" The test split, which chose nothing, says {_stages(found, chosen)}."
     else:
-        text += " The test split has not been looked at: `--final` measures it, for this trial alone."
+        text += " The test split has not been looked at: --final measures it, for this trial alone."
     if others:
         text += (
             f" {others} other trials have been measured on it as well, chosen earlier: who picks "

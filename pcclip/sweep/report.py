@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-from html import escape
 from pathlib import Path
 
 from pcclip.data.files import write_atomically
 from pcclip.report.section import Section
+from pcclip.report.tables import Table, bullets
 from pcclip.sweep.choosing import Found, found
-from pcclip.sweep.lines import LOSS, Line, columns, csv_text, importances, notes, table
+from pcclip.sweep.lines import columns, csv_text, importances, notes, table
 from pcclip.sweep.plot import draw
 
 PLOT = "pareto.png"
 MARKDOWN = "sweep.md"
 TABLE = "trials.csv"
+_ALT = "Each trial's gain against its cost, with 95 % intervals; the chosen trial is a star"
 
 
 def sweep_section(folder: Path) -> Section | None:
@@ -50,49 +51,14 @@ def section(sweep: Found, picture: bytes) -> Section:
         sweep: What was found.
         picture: Its Pareto plot as PNG.
     """
+    rows = tuple(line.cells for line in table(sweep))
+    trials = Table("Trials by their gain on validation data", tuple(columns(sweep)), (("", rows),))
+    said = [*notes(sweep), *([shares] if (shares := importances(sweep)) else [])]
+    address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    said_html, said_markdown = bullets(said)
     return Section(
         f"Sweep {sweep.folder.name}: {len(sweep.complete)} trials",
-        _html(sweep, picture),
-        _markdown(sweep),
+        f'{trials.html()}{said_html}<figure class="chart"><img src="{address}" alt="{_ALT}"></figure>\n',
+        f"{trials.markdown()}\n{said_markdown}",
         csv_text(sweep),
     )
-
-
-def _markdown(sweep: Found) -> str:
-    heads = columns(sweep)
-    out = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for line in table(sweep):
-        cells = [cell.replace("|", "\\|") for cell in line.cells]
-        if "chosen" in line.marks:
-            cells = [f"**{cell}**" if cell else "" for cell in cells]
-        out.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*out, "", *(f"- {note}" for note in _all_notes(sweep))]) + "\n"
-
-
-def _html(sweep: Found, picture: bytes) -> str:
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in columns(sweep))
-    rows = "".join(_row(line) for line in table(sweep))
-    said = "".join(f'<p class="note">{escape(note)}</p>' for note in _all_notes(sweep))
-    address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    what = "Each trial's gain against its cost, with 95 % intervals; the chosen trial is a star"
-    return (
-        f'<div class="wide"><table><caption>Trials by their gain on validation data</caption><thead>'
-        f"<tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{said}"
-        f'<p><img src="{address}" alt="{what}"></p>'
-    )
-
-
-def _row(line: Line) -> str:
-    number, *others = map(escape, line.cells)
-    cells = "".join(f"<td>{_emphasised(cell, 'chosen' in line.marks)}</td>" for cell in others)
-    return f'<tr><th scope="row">{number}</th>{cells}</tr>'
-
-
-def _emphasised(cell: str, chosen: bool) -> str:
-    if cell.startswith(LOSS):
-        return f'<b class="loss">{cell}</b>'
-    return f"<b>{cell}</b>" if chosen else cell
-
-
-def _all_notes(sweep: Found) -> list[str]:
-    return [*notes(sweep), *([shares] if (shares := importances(sweep)) else [])]
