@@ -93,7 +93,9 @@ class Storage:
             states = optuna.trial.TrialState
             for one in there:
                 if one.state == states.RUNNING and (lock := self._lock(one.number)) is not None:
-                    return self._taken(one.number, lock)
+                    if self._study.get_trials(deepcopy=False)[one.number].state == states.RUNNING:
+                        return self._taken(one.number, lock)
+                    os.close(lock)  # told and let go of since we looked
             number = sum(one.state != states.WAITING for one in there)
             if number >= trials:
                 return None
