@@ -101,9 +101,9 @@ def sweep(
     settings.check()
     if sampler == "grid":
         trials = min(trials, len(grid(ranges)))
-    storage = _open(settings)
-    storage.note("weight", weight)
     with Shown(trials, workers) as shown:
+        storage = _open(settings)
+        storage.note("weight", weight)
         shown.know(found(settings.folder))
 
         def finished() -> None:

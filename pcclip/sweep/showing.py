@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,12 +26,14 @@ class Shown:
     """
 
     def __init__(self, trials: int, workers: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(
+            file=sys.stderr
+        )  # as it is now: while a configuration is read, words are caught
         self.trials = trials
         self.workers = workers
         self.told: set[int] = set()
         self.found: Found | None = None
-        self._status = self.console.status("")
+        self._status = self.console.status("reading the configuration of the fit")
         self._next = 0.0
 
     def __enter__(self) -> Shown:
