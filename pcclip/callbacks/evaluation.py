@@ -71,7 +71,6 @@ class EvaluationSuite(Callback):
         self.summary = Summary()
         self.base_validation = Measured()
         self.bench: Bench | None = None
-        self.base_encoders: BaseEncoders | None = None
         self.base_model: Model | None = None
         self.crew: Crew | None = None
         self.validations = 0
@@ -129,10 +128,10 @@ class EvaluationSuite(Callback):
         return self.bench
 
     def _base(self, module: DifferenceTraining) -> Model:
-        if self.base_model is None or self.base_encoders is None:
-            self.base_encoders = BaseEncoders(module)
-            with self.base_encoders.worn():
-                self.base_model = Model.of(module.towers, self.base_encoders, "base", self._crew())
+        if self.base_model is None:
+            encoders = BaseEncoders(module)
+            with encoders.worn():
+                self.base_model = Model.of(module.towers, encoders, "base", self._crew())
         return self.base_model
 
     def _crew(self) -> Crew:
@@ -162,15 +161,15 @@ class EvaluationSuite(Callback):
             if self.test:
                 self.summary.base = crew.lead(lambda: Measured.load(stored[FIT]))
             return
-        models = {"base": self._base(pl_module)}
-        assert self.base_encoders is not None
-        with self.summary.timed("base_evaluation"), self.base_encoders.worn():
-            self.base_validation = self.measure(pl_module, "validation", models=models)
-            self._log(trainer, self.base_validation, "validation")
+        with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
+            encoders = TowerEncoders(pl_module.towers, pl_module.device)
+            models = {"base": Model.of(pl_module.towers, encoders, "base", crew)}
             if self.test:
                 self.summary.base = base = self.measure(pl_module, "test", models=models)
                 self._log(trainer, base, "test")
                 crew.lead(lambda: base.save(stored[FIT]))
+            self.base_validation = self.measure(pl_module, "validation", models=models)
+            self._log(trainer, self.base_validation, "validation")
         crew.lead(lambda: self.base_validation.save(stored[VALIDATION]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -206,14 +205,17 @@ class EvaluationSuite(Callback):
             self._finish(trainer, pl_module)
 
     def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
+        # Anew, and the test split first: which texts share a batch moves embeddings by rounding, and what a
+        # run finds is not to depend on how often it was stopped.
+        self.base_model = None
         crew, folder, models = self._crew(), self._folder(trainer), self.models(pl_module)
         with self.summary.timed("tuned_evaluation"):
-            validation = self.measure(pl_module, "validation", models=models)
-            crew.lead(lambda: validation.save(folder / RESULTS / VALIDATION / "tuned"))
             if self.test:
                 self.summary.tuned = tuned = self.measure(pl_module, "test", models=models)
                 crew.lead(lambda: tuned.save(folder / RESULTS / FIT / "tuned"))
                 self._log(trainer, tuned, "test")
+            validation = self.measure(pl_module, "validation", models=models)
+            crew.lead(lambda: validation.save(folder / RESULTS / VALIDATION / "tuned"))
         if self.test:
             with self.summary.timed("exhibits"):
                 self._exhibit(pl_module, folder, models)
