@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pcclip.evaluation.measured import RESULTS
 from pcclip.evaluation.statistics import Estimate
+from pcclip.sweep.database import DEFINITION, load
 from pcclip.sweep.objectives import Objective, changes, level
 from pcclip.sweep.ranges import Value
-from pcclip.sweep.study import load
 
 if TYPE_CHECKING:
     import optuna
@@ -130,8 +130,9 @@ def found(folder: Path) -> Found | None:
         PcclipError: Its storage, or results of a trial, cannot be read.
     """
     study = load(folder)
-    if study is None or (definition := study.user_attrs.get("definition")) is None:
+    if study is None:
         return None
+    definition = study.user_attrs[DEFINITION]
     globs = tuple(tuple(one) for one in (definition["gain"], definition["cost"]) if one)
     seeds = definition["seeds"]
     trials = tuple(_trial(one, folder, seeds, globs) for one in study.get_trials(deepcopy=False))

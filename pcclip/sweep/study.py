@@ -15,6 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from pcclip.errors import PcclipError
+from pcclip.sweep.database import DEFINITION, FILE, create, load, told
 from pcclip.sweep.objectives import Objective
 from pcclip.sweep.ranges import Value, grid
 from pcclip.sweep.settings import Sweep
@@ -22,9 +23,6 @@ from pcclip.sweep.settings import Sweep
 if TYPE_CHECKING:
     import optuna
 
-FILE = "sweep.db"
-_STUDY = "sweep"
-_WAIT = 60.0  # seconds for another process's transaction
 _SHOWN = 3  # differences in an error
 
 
@@ -56,23 +54,17 @@ class Storage:
     """
 
     def __init__(self, sweep: Sweep, common: Mapping[str, Any]) -> None:
-        import optuna
-
         self.sweep = sweep
         self.grid = grid(sweep.ranges) if sweep.sampler == "grid" else None
         sweep.folder.mkdir(parents=True, exist_ok=True)
+        definition = json.loads(json.dumps({**sweep.definition(), "common": dict(common)}))
         with self._alone():
-            self._study = optuna.create_study(
-                study_name=_STUDY,
-                storage=_open(sweep.folder),
-                directions=["maximize"] * len(self._objectives()),
-                load_if_exists=True,
-            )
-            definition = json.loads(json.dumps({**sweep.definition(), "common": dict(common)}))
-            known = self._study.user_attrs.get("definition")
-            if known is None:
-                self._study.set_user_attr("definition", definition)
-            elif known != definition:
+            if not (sweep.folder / FILE).is_file():
+                create(sweep.folder / FILE, definition, 2 if sweep.cost else 1)
+            study = load(sweep.folder)
+            assert study is not None, "made just now"
+            self._study, known = study, study.user_attrs[DEFINITION]
+            if known != definition:
                 raise PcclipError(_refusal(sweep.folder, known, definition))
 
     def note(self, key: str, value: Any) -> None:
@@ -99,13 +91,12 @@ class Storage:
             number = sum(one.state != states.WAITING for one in there)
             if number >= trials:
                 return None
-            self._prepare_sampler(number, waiting=len(there) > number)
+            self._prepare(number, waiting=len(there) > number)
             lock = self._lock(number)
             assert lock is not None, "trial without a record, but with a process"
             return self._taken(None, lock)
 
-    def _prepare_sampler(self, number: int, waiting: bool) -> None:
-        # A sampler anew for every trial, seeded by its number: proposals do not depend on kills.
+    def _prepare(self, number: int, waiting: bool) -> None:
         self._study.sampler = _sampler(self.sweep, number)
         if self.grid is not None and not waiting:
             order = np.random.default_rng(self.sweep.sampler_seed).permutation(len(self.grid))
@@ -121,7 +112,10 @@ class Storage:
                 self._study.sampler = _sampler(self.sweep, number)
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.trial.Trial(self._study, frozen._trial_id)
-            params = {key: one.suggest(trial, key) for key, one in self.sweep.ranges.items()}
+            params = {}
+            for place, (key, one) in enumerate(self.sweep.ranges.items(), 1):
+                self._study.sampler = _sampler(self.sweep, trial.number, place)
+                params[key] = one.suggest(trial, key)
         except BaseException:
             os.close(lock)
             raise
@@ -130,7 +124,7 @@ class Storage:
     def tell(self, taken: Taken, objectives: Sequence[Objective], seconds: float) -> None:
         """Records what a trial found; its lock is the caller's to close."""
         notes = [{**one.mean.as_dict(), "by_run": list(one.by_run)} for one in objectives]
-        with _database(self.sweep.folder):
+        with told(self.sweep.folder):
             self._annotate(taken, objectives=notes, seconds=seconds)
             self._study.tell(taken.number, [one.mean.value for one in objectives])
 
@@ -138,7 +132,7 @@ class Storage:
         """Records that a trial has failed; its lock is the caller's to close."""
         import optuna
 
-        with _database(self.sweep.folder):
+        with told(self.sweep.folder):
             self._annotate(taken, error=why, seconds=seconds)
             self._study.tell(taken.number, state=optuna.trial.TrialState.FAIL)
 
@@ -156,9 +150,6 @@ class Storage:
         for key, value in notes.items():
             trial.set_user_attr(key, value)
 
-    def _objectives(self) -> list[tuple[str, ...]]:
-        return [self.sweep.gain, *([self.sweep.cost] if self.sweep.cost else [])]
-
     def _lock(self, number: int) -> int | None:
         path = self.sweep.folder / f".trial{number:03d}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -171,40 +162,15 @@ class Storage:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with _database(self.sweep.folder), FileLock(self.sweep.folder / ".lock"):
+        with told(self.sweep.folder), FileLock(self.sweep.folder / ".lock"):
             yield
 
 
-def load(folder: Path) -> optuna.Study | None:
-    """The study of a sweep's folder, to read; None where there is none.
-
-    Raises:
-        PcclipError: It cannot be read.
-    """
+def _sampler(sweep: Sweep, number: int, place: int = 0) -> optuna.samplers.BaseSampler:
+    """One for every trial and every setting: what is proposed does not depend on kills."""
     import optuna
 
-    if not (folder / FILE).is_file():
-        return None
-    with _database(folder):
-        try:
-            return optuna.load_study(study_name=_STUDY, storage=_open(folder))
-        except KeyError:  # killed before it was made
-            return None
-
-
-def _open(folder: Path) -> optuna.storages.RDBStorage:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.storages.RDBStorage(
-        f"sqlite:///{folder / FILE}", engine_kwargs={"connect_args": {"timeout": _WAIT}}
-    )
-
-
-def _sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
-    import optuna
-
-    seed = int(np.random.SeedSequence([sweep.sampler_seed, number]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([sweep.sampler_seed, number, place]).generate_state(1)[0])
     if sweep.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     if sweep.sampler == "nsga2":
@@ -236,19 +202,3 @@ def _refusal(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> 
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 90 else f"{text[:86]} ..."
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[None]:
-    """Errors of the storage as the user's."""
-    import optuna
-    import sqlalchemy.exc
-
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        what = str(error).splitlines()[0]
-        raise PcclipError(
-            f"{folder / FILE}: cannot be read or written ({what}). If it is damaged, give this sweep another "
-            "`name`, which begins anew; else check the disk, and the same command goes on"
-        ) from error

@@ -109,3 +109,9 @@ def test_a_damaged_storage_is_told(tmp_path):
         Storage(settings(tmp_path), {})
     with pytest.raises(PcclipError, match=r"sweep\.db: cannot be read or written"):
         found(tmp_path)
+
+
+def test_a_file_of_another_kind_is_told(tmp_path):
+    (tmp_path / "sweep.db").touch()
+    with pytest.raises(PcclipError, match=r"sweep\.db: holds no sweep"):
+        found(tmp_path)
