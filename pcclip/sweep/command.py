@@ -34,7 +34,9 @@ def run(arguments: list[str]) -> None:
     """
     from jsonargparse import auto_cli
 
-    auto_cli(sweep, args=["--final=true" if word == "--final" else word for word in arguments])
+    auto_cli(
+        sweep, args=["--final=true" if word == "--final" else word for word in arguments], as_positional=False
+    )
 
 
 def sweep(
@@ -189,7 +191,7 @@ def _measure(suite: Path, chosen: Trial) -> None:
 
     Console(stderr=True).print(Text(f"measuring the test split of trial {chosen.number}"))
     with contextlib.redirect_stdout(io.StringIO()):  # the sweep's own table says it
-        auto_cli(evaluate, args=[f"--config={suite}"])
+        auto_cli(evaluate, args=[f"--config={suite}"], as_positional=False)
 
 
 def _rich(now: Found) -> Table:

@@ -41,6 +41,12 @@ class Range:
     values: list[Any] | None = None
     also: list[str] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """What is set of it, as JSON takes it."""
+        return {
+            key: value for key, value in vars(self).items() if value not in (None, []) and value is not False
+        }
+
     def check(self, key: str) -> None:
         """Refuses a range that makes no sense.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ class Sweep:
     def definition(self) -> dict[str, Any]:
         """What all trials have in common, as JSON takes it."""
         return {
-            "ranges": {key: asdict(one) for key, one in self.ranges.items()},
+            "ranges": {key: one.as_dict() for key, one in self.ranges.items()},
             "seeds": None if self.seeds is None else list(self.seeds),
             "sampler": self.sampler,
             "sampler_seed": self.sampler_seed,

@@ -25,9 +25,9 @@ LR = "model.optimizer.lr"
 RANGE = {"low": 1e-4, "high": 1e-2, "log": True, "also": ["model.lr_scheduler.max_lr"]}
 
 
-def write(place: Path, name: str, **settings) -> Path:
-    file = place / f"{name}.json"
-    fixed = {"name": name, "runs": str(place / "sweeps"), "fit": f"--config '{place / 'fit.yaml'}'"}
+def write(place: Path, stem: str, **settings) -> Path:
+    file = place / f"{stem}.json"
+    fixed = {"name": stem, "runs": str(place / "sweeps"), "fit": f"--config '{place / 'fit.yaml'}'"}
     file.write_text(json.dumps(fixed | settings))
     return file
 
