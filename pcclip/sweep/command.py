@@ -160,6 +160,10 @@ def _conclude(settings: Sweep, final: bool) -> None:
     console.print(Text("\n".join([*notes(now), *filter(None, [importances(now)])])), soft_wrap=True)
     if chosen is not None:
         console.print(Text(_commands(settings, chosen, suite)), soft_wrap=True)
+    if not now.complete:
+        raise PcclipError(
+            f"{settings.folder}: no trial has been measured; why is said above and in logs/ there"
+        )
 
 
 def _write_suite(settings: Sweep, chosen: Trial) -> Path:

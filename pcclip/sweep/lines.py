@@ -107,7 +107,7 @@ def notes(found: Found) -> list[str]:
         if chosen.gain.mean.low <= 0:
             out.append(f"The chosen trial's {gain} may be chance: its interval holds zero.")
     out += [
-        f"The base model's {name}, which needs no training, is {_compared(chosen, value)}"
+        f"The base model's {name}, which needs no training, gains {_compared(chosen, value)}"
         for name, value in found.training_free.items()
     ]
     failed = [trial for trial in found.trials if trial.state == "failed"]
@@ -163,7 +163,7 @@ def _rule(found: Found) -> str:
         rule = f"the greatest {gain}"
     chosen = found.chosen
     if chosen is None:
-        return f"Chosen would be {rule}, if it is better than the base model: no trial is."
+        return f"Chosen would be {rule}, if it is better than the base model: no trial is. Try wider ranges, or a --weight."
     return f"Chosen: trial {chosen.number}, by {rule}."
 
 
@@ -192,7 +192,7 @@ def _stages(found: Found, trial: Trial) -> str:
 
 
 def _compared(chosen: Trial | None, value: float) -> str:
-    text = f"{points(value)} points from the base model's sentences"
+    text = f"{points(value)} points over the sentences"
     if chosen is None or chosen.gain is None:
         return f"{text}."
     if chosen.gain.mean.value < value:
