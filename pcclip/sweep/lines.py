@@ -163,7 +163,10 @@ def _rule(found: Found) -> str:
         rule = f"the greatest {gain}"
     chosen = found.chosen
     if chosen is None:
-        return f"Chosen would be {rule}, if it is better than the base model: no trial is. Try wider ranges, or a --weight."
+        return (
+            f"Chosen would be {rule}, if it is better than the base model: no trial is. Try wider ranges, or a "
+            "--weight."
+        )
     return f"Chosen: trial {chosen.number}, by {rule}."
 
 
