@@ -6,11 +6,14 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["", "gain", "loss"]
+
+_FEW = 3
+"""Columns that have room on a telephone; rows of more become cards there."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Table:
         """The table as a report's page takes it."""
         head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in self.head)
         body = "".join(self._html_group(name, rows) for name, rows in self.groups if rows)
-        kind = "numbers" if self.numbers else "words"
+        kind = ("numbers few" if len(self.head) <= _FEW else "numbers") if self.numbers else "words"
         return (
             f'<div class="wide" tabindex="0" role="region" aria-label="{escaped(self.caption)}">'
             f'<table class="{kind}"><caption>{escaped(self.caption)}</caption>'
@@ -65,7 +68,10 @@ class Table:
         title = f'<tr><th colspan="{columns}" scope="rowgroup">{escaped(name)}</th></tr>\n' if name else ""
         lines = [
             f'<tr><th scope="row">{_html_cell(row[0])}</th>'
-            + "".join(f"<td>{_html_cell(cell)}</td>" for cell in row[1:])
+            + "".join(
+                f'<td data-label="{escaped(name)}">{_html_cell(cell)}</td>'
+                for name, cell in zip(self.head[1:], row[1:], strict=True)
+            )
             + "</tr>"
             for row in rows
         ]
@@ -142,8 +148,3 @@ def _markdown_cell(cell: Cell | str) -> str:
 
 def _line(cells: Sequence[str], raw: bool = False) -> str:
     return f"| {' | '.join(cells if raw else map(plain, cells))} |"
-
-
-def lines_of(texts: Iterator[str] | Sequence[str]) -> str:
-    """HTML paragraphs of plain texts, in small print."""
-    return "".join(f'<p class="note">{escaped(text)}</p>\n' for text in texts)

@@ -164,8 +164,8 @@ def _rule(found: Found) -> str:
     chosen = found.chosen
     if chosen is None:
         return (
-            f"Chosen would be {rule}, if it is better than the base model: no trial is. Try wider ranges, or a "
-            "--weight."
+            f"Chosen would be {rule}, if it is better than the base model: no trial is. Try wider ranges, or "
+            "a --weight."
         )
     return f"Chosen: trial {chosen.number}, by {rule}."
 
