@@ -194,7 +194,7 @@ def _training_free(runs: Sequence[Path], globs: Sequence[str]) -> dict[str, floa
         return {}
     baselines = {
         name: level(runs, VALIDATION, (f"difference/*-mean/{score}",))
-        for name, score in (("text difference", "text_difference"), ("absolute", "absolute"))
+        for name, score in (("text difference", "text_difference"), ("absolute score", "absolute"))
     }
     return {name: value - base for name, value in baselines.items() if value is not None}
 
