@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.checkpoint_file import WholeCheckpoints
+from pcclip.callbacks.dashboard.callback import Dashboard
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
@@ -64,6 +65,7 @@ class PcclipCLI(LightningCLI):
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Ranks, "ranks")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
         parser.set_defaults(
             {
                 "seed_everything": 0,

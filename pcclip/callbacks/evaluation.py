@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+from pcclip.callbacks.dashboard.callback import Dashboard
 from pcclip.callbacks.summary import Summary
 from pcclip.callbacks.weights import BaseEncoders, other_weights
 from pcclip.crew import Crew
@@ -157,21 +158,27 @@ class EvaluationSuite(Callback):
         stored = {VALIDATION: folder / VALIDATION / "base"} | (
             {FIT: folder / FIT / "base"} if self.test else {}
         )
-        if crew.agree(all(place.is_dir() for place in stored.values())):
+        if known := crew.agree(all(place.is_dir() for place in stored.values())):
             self.base_validation = crew.lead(lambda: Measured.load(stored[VALIDATION])) or Measured()
             if self.test:
                 self.summary.base = crew.lead(lambda: Measured.load(stored[FIT]))
-            return
-        models = {"base": self._base(pl_module)}
+        else:
+            self._measure_base(pl_module, stored)
+        if not known or trainer.ckpt_path is None:  # killed before its first checkpoint, events begin anew
+            self._log(trainer, self.base_validation, "validation")
+            self._log(trainer, self.summary.base or Measured(), "test")
+        if (board := Dashboard.of(trainer)) is not None:
+            board.base = self.base_validation
+
+    def _measure_base(self, module: DifferenceTraining, places: Mapping[str, Path]) -> None:
+        crew, models = self._crew(), {"base": self._base(module)}
         assert self.base_encoders is not None
         with self.summary.timed("base_evaluation"), self.base_encoders.worn():
-            self.base_validation = self.measure(pl_module, "validation", models=models)
-            self._log(trainer, self.base_validation, "validation")
+            self.base_validation = self.measure(module, "validation", models=models)
             if self.test:
-                self.summary.base = base = self.measure(pl_module, "test", models=models)
-                self._log(trainer, base, "test")
-                crew.lead(lambda: base.save(stored[FIT]))
-        crew.lead(lambda: self.base_validation.save(stored[VALIDATION]))
+                self.summary.base = base = self.measure(module, "test", models=models)
+                crew.lead(lambda: base.save(places[FIT]))
+        crew.lead(lambda: self.base_validation.save(places[VALIDATION]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the fit."""
@@ -187,6 +194,8 @@ class EvaluationSuite(Callback):
         with self.summary.timed("validation"):
             results = self.measure(pl_module, "validation", only_due=True)
         self._log(trainer, results, "validation")
+        if (board := Dashboard.of(trainer)) is not None and self.evaluations:
+            board.validate(trainer, results)
         rank_zero_info(f"step {trainer.global_step}: {results.headline()}")
 
     @with_whole_weights
@@ -227,6 +236,8 @@ class EvaluationSuite(Callback):
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
                 self._interpolate(trainer, pl_module, folder, validation)
+        if (board := Dashboard.of(trainer)) is not None:
+            board.finish(trainer, validation, self.summary)
         crew.lead(lambda: point_latest(folder))
         crew.lead(lambda: self.summary.write(folder, trainer, pl_module))  # last: by it the run has finished
 
