@@ -13,7 +13,7 @@ from pcclip.evaluation.statistics import Doubles, Indices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST = 30
+_MOST = 25
 """Classes whose names can be read in one figure."""
 _NUMBERED = 12
 """Classes up to which there is room for a number in each field."""
@@ -30,9 +30,10 @@ def confusion_figure(confusion: Confusion) -> Figure:
     base, tuned = (share[np.ix_(shown, shown)] for share in shares)
     change = tuned - base
     names = [wrapped(confusion.classes[number], 26, 1) for number in shown]
-    side = 1.9 + max(3.2, 0.26 * len(shown))
+    side = 1.8 + max(3.0, 0.21 * len(shown))
     figure = blank(3 * side, side + 0.7)
-    right = [100 * float(np.mean(np.diag(share))) for share in shares]
+    there = np.asarray(confusion.base, np.float64).sum(axis=1) > 0
+    right = [float(np.mean(np.diag(share)[there])) for share in shares]
     some = "" if len(shown) == len(confusion.classes) else f", the {len(shown)} most confused"
     figure.suptitle(
         f"{confusion.metric}: {len(confusion.classes)} classes{some}; rows: true class, per cent of it "
@@ -43,7 +44,14 @@ def confusion_figure(confusion: Confusion) -> Figure:
     for panel, values, title, colours, low, high in (
         (axes[0], base, f"base, mean {right[0]:.1f} % right", "Blues", 0.0, 100.0),
         (axes[1], tuned, f"tuned, mean {right[1]:.1f} % right", "Blues", 0.0, 100.0),
-        (axes[2], change, f"change, {right[1] - right[0]:+.1f} points", "RdBu", -largest, largest),
+        (
+            axes[2],
+            change,
+            f"change, {right[1] - right[0]:+.1f} points; blue: more often",
+            "RdBu",
+            -largest,
+            largest,
+        ),
     ):
         drawn = panel.imshow(values, cmap=colours, vmin=low, vmax=high)
         panel.set_title(title, fontsize=10)

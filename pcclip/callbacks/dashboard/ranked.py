@@ -26,7 +26,7 @@ def ranked_figure(ranked: RankedByText, pictures: Mapping[str, Path]) -> Figure:
     """
     ends: list[Ends] = [getattr(ranked, stage) for stage in STAGES]
     count = max(1, *(len(getattr(one, stretch)) for one in ends for stretch in _STRETCHES))
-    figure = blank(2 * count * _INCH + 1.2, 3 * (_INCH + 0.34) + 0.9)
+    figure = blank(2 * count * _INCH + 1.2, 3 * (_INCH + 0.2) + 0.9)
     figure.suptitle(wrapped(f"“{ranked.text}” ({ranked.attribute})", 110, 2), parse_math=False)
     halves: Any = figure.subfigures(1, 2, wspace=0.03)
     for half, stage, one in zip(halves, STAGES, ends, strict=True):
