@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.checkpoint_file import WholeCheckpoints
 from pcclip.callbacks.dashboard.callback import Dashboard
+from pcclip.callbacks.dashboard.events import RunEvents
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
@@ -98,7 +99,8 @@ class PcclipCLI(LightningCLI):
             if settings.trainer.enable_progress_bar is False
             else [Throughput(), StepProgress()]
         )
-        kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
+        events = RunEvents(from_start=settings.get("ckpt_path") is None)
+        kwargs["callbacks"] = [events, *(self._get(self.config_init, "trainer").callbacks or []), *own]
         plugins = self._get(self.config_init, "trainer").plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from pcclip.callbacks.dashboard import events, hparams
+from pcclip.callbacks.dashboard import hparams
 from pcclip.callbacks.dashboard.changes import headline_changes, log_changes, nothing_changed
 from pcclip.callbacks.dashboard.ending import final_metrics, log_exhibits
+from pcclip.callbacks.dashboard.events import RunEvents, writer_of, writes
 from pcclip.callbacks.dashboard.figures import log_figure
 from pcclip.callbacks.dashboard.hardest import compare, hardest_figure
 from pcclip.callbacks.dashboard.layout import layout
@@ -21,9 +21,6 @@ from pcclip.callbacks.summary import Summary
 from pcclip.evaluation.measured import Measured
 from pcclip.sharding import with_whole_weights
 from pcclip.training import DifferenceTraining
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Dashboard(Callback):
@@ -46,8 +43,7 @@ class Dashboard(Callback):
         self.samples = samples
         self.hardest = hardest
         self.base = Measured()
-        self.validated: int | None = None
-        self._former: list[Path] = []
+        self._validated: int | None = None
         self._batch: dict[str, Any] | None = None
         self._records: Records | None = None
 
@@ -55,26 +51,9 @@ class Dashboard(Callback):
     def of(trainer: Trainer) -> Dashboard | None:
         """That of a trainer, where this process writes one."""
         board = next((one for one in trainer.callbacks if isinstance(one, Dashboard)), None)
-        return board if board is not None and board.enabled and _writes(trainer) else None
+        return board if board is not None and board.enabled and writes(trainer) else None
 
     # -- the course of a fit -----------------------------------------------------------------
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """What a process that was killed before its first checkpoint has written is void."""
-        if stage != "fit" or not _writes(trainer):
-            return
-        self._former = events.event_files(Path(trainer.logger.log_dir))
-        if self._former and trainer.ckpt_path is None:
-            events.go_on(_writer(trainer), self._former, 0)
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Go on from the checkpoint's step."""
-        if self._former and _writes(trainer):
-            step = int(checkpoint["global_step"])
-            if events.go_on(_writer(trainer), self._former, step):
-                self.validated = step
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is written once."""
@@ -82,9 +61,9 @@ class Dashboard(Callback):
         if Dashboard.of(trainer) is None:
             return
         self._records = Records.of(trainer.train_dataloader, trainer.datamodule)
-        if trainer.global_step and self._former:
+        if trainer.global_step and RunEvents.of(trainer).resumed:
             return
-        writer = _writer(trainer)
+        writer = writer_of(trainer)
         objectives = pl_module.objective, pl_module.caption_objective
         temperature = any(getattr(one, "temperature", None) is not None for one in objectives)
         compares = bool(self.hardest) and pl_module.objective is not None and trainer.enable_validation
@@ -128,7 +107,7 @@ class Dashboard(Callback):
         if not wanted or trainer.state.fn != "fit" or Dashboard.of(trainer) is None:
             return
         assert batch is not None
-        part, writer, step = batch[DIFFERENCES], _writer(trainer), trainer.global_step
+        part, writer, step = batch[DIFFERENCES], writer_of(trainer), trainer.global_step
         compared = compare(pl_module, part, self.hardest)
         writer.add_scalar("in_batch/own_text_fits_best", compared.text_accuracy, step)
         writer.add_scalar("in_batch/own_pair_fits_best", compared.image_accuracy, step)
@@ -148,9 +127,9 @@ class Dashboard(Callback):
             trainer: Of the run; its first rank.
             measured: By the model as it is.
         """
-        if self.validated != trainer.global_step:
-            self.validated = trainer.global_step
-            writer = _writer(trainer)
+        if trainer.global_step not in (self._validated, RunEvents.of(trainer).validated):
+            self._validated = trainer.global_step
+            writer = writer_of(trainer)
             log_changes(writer, headline_changes(measured, self.base), trainer.global_step)
             writer.flush()
 
@@ -163,15 +142,7 @@ class Dashboard(Callback):
             summary: Of the run.
         """
         self.validate(trainer, validation)
-        writer, run = _writer(trainer), Path(trainer.logger.log_dir)
+        writer, run = writer_of(trainer), Path(trainer.logger.log_dir)
         log_exhibits(writer, run, trainer.global_step)
         hparams.log_outcome(writer, final_metrics(summary, validation, self.base), trainer.global_step)
         writer.flush()
-
-
-def _writes(trainer: Trainer) -> bool:
-    return trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger)
-
-
-def _writer(trainer: Trainer) -> SummaryWriter:
-    return trainer.logger.experiment  # type: ignore[no-any-return]

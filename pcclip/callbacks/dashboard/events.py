@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -13,9 +16,60 @@ PREFIXES = ("validation/", "change/", "interval/", "in_batch/", "hardest/")
 """What a validation writes, at the step that it follows."""
 
 
-def event_files(run: Path) -> list[Path]:
-    """The event files of a run, oldest first."""
-    return sorted(run.glob("events.out.tfevents.*"))
+class RunEvents(Callback):
+    """Lets the events of a stopped run go on where the run does. It comes before all that log.
+
+    Args:
+        from_start: Whether the fit begins at step 0 and not with a checkpoint, although the run's folder may
+            hold events of a process that was killed before its first one.
+
+    Attributes:
+        resumed: Whether there were events before.
+        validated: The step of a validation whose events were written again, if there was one.
+    """
+
+    def __init__(self, from_start: bool) -> None:
+        """See the class."""
+        self.from_start = from_start
+        self.resumed = False
+        self.validated: int | None = None
+        self._former: list[Path] = []
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> RunEvents:
+        """That of a trainer; one that knows of no earlier process, where it has none."""
+        return next((one for one in trainer.callbacks if isinstance(one, cls)), cls(from_start=True))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look what is there already."""
+        if stage == "fit" and writes(trainer):
+            self._former = sorted(Path(trainer.logger.log_dir).glob("events.out.tfevents.*"))
+            if self.from_start:
+                self._go_on(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on: it is known from where."""
+        self._go_on(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, where no step was left to do."""
+        self._go_on(trainer)
+
+    def _go_on(self, trainer: Trainer) -> None:
+        former, self._former = self._former, []
+        self.resumed |= bool(former)
+        if former and go_on(writer_of(trainer), former, trainer.global_step):
+            self.validated = trainer.global_step
+
+
+def writes(trainer: Trainer) -> bool:
+    """Whether this process writes TensorBoard's events."""
+    return trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger)
+
+
+def writer_of(trainer: Trainer) -> SummaryWriter:
+    """Of the run's events; only where this process writes them."""
+    return trainer.logger.experiment  # type: ignore[no-any-return]
 
 
 def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> bool:

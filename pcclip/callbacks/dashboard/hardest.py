@@ -70,10 +70,17 @@ def compare(module: DifferenceTraining, part: dict[str, Any], count: int) -> Com
         )
         cosines_BB = unit(texts_BD) @ directions_BD.T  # text, difference
     ids = part["text_id"][:_ROWS]
-    return _compared(cosines_BB, ids[:, None] == ids[None, :], count)
+    return compared(cosines_BB, ids[:, None] == ids[None, :], count)
 
 
-def _compared(cosines_BB: Tensor, same_BB: Tensor, count: int) -> Compared:
+def compared(cosines_BB: Tensor, same_BB: Tensor, count: int) -> Compared:
+    """The hardest pairs of a batch.
+
+    Args:
+        cosines_BB: Of each text (row) and each difference (column).
+        same_BB: Whether two texts are the same, which then do not compete.
+        count: How many are wanted.
+    """
     own_B = cosines_BB.diagonal().clone()
     others_BB = cosines_BB.masked_fill(same_BB, -torch.inf)
     best_B, preferred_B = others_BB.max(dim=0)
