@@ -56,7 +56,7 @@ def steps(run: Path) -> dict[str, list[int]]:
     """Steps of every tag, of whichever kind, as TensorBoard's own pages read them."""
     events = plugin_event_accumulator.EventAccumulator(
         str(run),
-        tensor_size_guidance={name: 0 for name in ("scalars", "images", "text", "hparams", "custom_scalars")},
+        tensor_size_guidance=dict.fromkeys(("scalars", "images", "text", "hparams", "custom_scalars"), 0),
     )
     events.Reload()
     found = {tag: [e.step for e in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
@@ -153,8 +153,8 @@ def test_the_projector_finds_the_vectors_of_both_models(whole):
         header, *labels = (whole / one.metadata_path).read_text().splitlines()
         kept = [number for number, label in enumerate(vectors.labels) if label[0] != other]
         assert np.abs(rows - vectors.rows[kept]).max() < 1e-4
-        assert header == "model\tkind\tattribute\ttext"
-        assert [tuple(label.split("\t")) for label in labels] == [vectors.labels[n] for n in kept]
+        assert header == "text\tattribute\tkind\tmodel"
+        assert [tuple(label.split("\t")[::-1]) for label in labels] == [vectors.labels[n] for n in kept]
     assert sum(file.stat().st_size for file in (whole / FOLDER).iterdir()) < 2**20
 
 
@@ -187,6 +187,7 @@ def test_the_table_of_runs_has_settings_and_outcome(whole):
     assert final["final/test_difference_change"] == pytest.approx(np.mean(means), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
     """Before its first checkpoint; and after a checkpoint, the validation that followed it and one step."""
     fit = experiment(place / "data", place / "base")
@@ -209,6 +210,7 @@ def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
         }
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_killed_while_it_finished_has_every_point_once(place, whole):
     run = place / "runs/small/unfinished"
     shutil.copytree(whole, run)
@@ -219,6 +221,7 @@ def test_a_fit_that_was_killed_while_it_finished_has_every_point_once(place, who
     assert steps(run) == expected
 
 
+@pytest.mark.slow
 def test_it_can_be_switched_off(place):
     short = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--dashboard.enabled=false"]
     assert main(fit_words(place, "plain", *short, "--model.lr_scheduler=null")) == 0

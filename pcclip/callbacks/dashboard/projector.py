@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcclip.data.files import write_atomically
@@ -37,8 +37,9 @@ def write_projector(run: Path, vectors: Mapping[str, Vectors]) -> None:
                 tensor, labels = f"{name}-{stage}.tsv", f"{name}-{stage}-labels.tsv"
                 lines = ["\t".join(f"{value:.4f}" for value in both.rows[row]) for row in rows]
                 (folder / tensor).write_text("\n".join(lines) + "\n", encoding="utf-8")
-                told = ["\t".join(FIELDS), *("\t".join(map(_plain, both.labels[row])) for row in rows)]
-                (folder / labels).write_text("\n".join(told) + "\n", encoding="utf-8")
+                # The last first: what it says is what TensorBoard shows of a point, unless told otherwise.
+                told = [FIELDS[::-1], *(both.labels[row][::-1] for row in rows)]
+                (folder / labels).write_text("".join(map(_line, told)), encoding="utf-8")
                 config.embeddings.add(
                     tensor_name=f"{name}: {stage} text tower",
                     tensor_path=f"{FOLDER}/{tensor}",
@@ -47,6 +48,5 @@ def write_projector(run: Path, vectors: Mapping[str, Vectors]) -> None:
     write_atomically(run / PROJECTOR_FILENAME, text_format.MessageToString(config).encode())
 
 
-def _plain(text: str) -> str:
-    """On one line, in one column."""
-    return " ".join(text.split())
+def _line(cells: Sequence[str]) -> str:
+    return "\t".join(" ".join(cell.split()) for cell in cells) + "\n"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STRETCHES = ("top", "middle", "bottom")
-_INCH = 1.05
+_INCH = 0.82
 
 
 def ranked_figure(ranked: RankedByText, pictures: Mapping[str, Path]) -> Figure:
@@ -26,8 +26,8 @@ def ranked_figure(ranked: RankedByText, pictures: Mapping[str, Path]) -> Figure:
     """
     ends: list[Ends] = [getattr(ranked, stage) for stage in STAGES]
     count = max(1, *(len(getattr(one, stretch)) for one in ends for stretch in _STRETCHES))
-    figure = blank(2 * count * _INCH + 1.2, 3 * (_INCH + 0.2) + 0.9)
-    figure.suptitle(wrapped(f"“{ranked.text}” ({ranked.attribute})", 110, 2), parse_math=False)
+    figure = blank(2 * count * _INCH + 0.9, 3 * (_INCH + 0.36) + 0.9)
+    figure.suptitle(wrapped(f"“{ranked.text}” ({ranked.attribute})", 100, 2), parse_math=False)
     halves: Any = figure.subfigures(1, 2, wspace=0.03)
     for half, stage, one in zip(halves, STAGES, ends, strict=True):
         rho = "" if one.spearman is None else f", Spearman {one.spearman:+.3f}"
@@ -50,5 +50,7 @@ def _show(panel: Any, placed: Placed, pictures: Mapping[str, Path]) -> None:
         picture = decode_picture(pictures[placed.key], placed.key, pictures[placed.key])
         panel.imshow(picture, interpolation="nearest" if max(picture.size) < 64 else "auto")
     value = placed.value
-    told = "" if value is None else f" · {value:.3g}" if isinstance(value, float | int) else f" · {value}"
-    panel.set_title(f"{placed.rank:,}{told}", fontsize=7, y=-0.22, parse_math=False)
+    told = (
+        "" if value is None else f"{value:.3g}" if isinstance(value, float | int) else wrapped(value, 17, 1)
+    )
+    panel.set_title(f"{placed.rank:,}\n{told}", fontsize=7, y=-0.4, parse_math=False)

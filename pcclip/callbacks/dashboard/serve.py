@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
     """
     runs = Path(arguments[0] if arguments else "runs")
     if not runs.is_dir():
-        print(f"{runs}: no such folder. Name the folder of the runs, as in `pcclip fit --runs`.")
+        told = f"{runs}: no such folder. Name the folder of the runs, as in `pcclip fit --runs`."
+        print(told, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else TensorBoard would outlive this process
     with tempfile.TemporaryDirectory(prefix="pcclip-tensorboard-") as folder:
