@@ -105,7 +105,7 @@ def hardest_figure(hardest: Sequence[Hard], shown: dict[int, Shown], step: int) 
         shown: Texts and pictures by row.
         step: Of the fit.
     """
-    figure = blank(9.5, 1.55 * len(hardest) + 0.6)
+    figure = blank(9.2, 1.55 * len(hardest) + 0.6)
     figure.suptitle(
         f"Last training batch before step {step:,}: pairs whose own text is furthest behind another one",
         fontsize=11,

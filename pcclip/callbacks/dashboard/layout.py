@@ -41,6 +41,8 @@ def layout(metrics: Sequence[str], temperature: bool, in_batch: bool) -> Layout:
         if names := chosen(metrics, patterns):
             page[title] = {
                 describe(name).label: ["Margin", [tag.format(name) for tag in (CHANGE, LOW, HIGH)]]
-                for name in names
+                for name in reversed(
+                    names
+                )  # TensorBoard shows charts with margins from the last to the first
             }
     return page
