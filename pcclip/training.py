@@ -179,9 +179,8 @@ class DifferenceTraining(LightningModule):
         """(B, D) embeddings of a part's pictures: the bank's, or by the tower as it is."""
         if f"features{suffixes[0]}" in part:
             return [part[f"features{s}"] for s in suffixes]
-        pixels = [part[f"pixels{s}"] for s in suffixes]
-        rows = self.towers.encode_images(torch.cat(pixels).contiguous(memory_format=self.layout))
-        return list(rows.chunk(len(suffixes)))
+        pixels = torch.cat([part[f"pixels{s}"] for s in suffixes]).contiguous(memory_format=self.layout)
+        return list(self.towers.encode_images(pixels).chunk(len(suffixes)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this rank's rows against the global batch."""
@@ -273,7 +272,7 @@ class DifferenceTraining(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient norm, before any clipping."""
         if self.trainer._logger_connector.should_update_logs:
-            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            gradients = (p.grad for p in self.parameters() if p.grad is not None)
             self.log("train/gradient_norm", total_norm(gradients))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -72,14 +72,11 @@ class EvaluationSuite(Callback):
         self.summary = Summary()
         self.base_validation = Measured()
         self.bench: Bench | None = None
-        self.base_encoders: BaseEncoders | None = None
         self.base_model: Model | None = None
         self.crew: Crew | None = None
         self.validations = 0
         self.known = False
         self.finished = False
-
-    # -- measuring ---------------------------------------------------------------------------
 
     def measure(
         self,
@@ -131,10 +128,10 @@ class EvaluationSuite(Callback):
         return self.bench
 
     def _base(self, module: DifferenceTraining) -> Model:
-        if self.base_model is None or self.base_encoders is None:
-            self.base_encoders = BaseEncoders(module)
-            with self.base_encoders.worn():
-                self.base_model = Model.of(module.towers, self.base_encoders, "base", self._crew())
+        if self.base_model is None:
+            encoders = BaseEncoders(module)
+            with encoders.worn():
+                self.base_model = Model.of(module.towers, encoders, "base", self._crew())
         return self.base_model
 
     def _crew(self) -> Crew:
@@ -147,8 +144,6 @@ class EvaluationSuite(Callback):
             at = trainer.global_step if step is None else step
             for name, value in measured.values_by_name().items():
                 writer_of(trainer).add_scalar(f"{prefix}/{name}", value, at)
-
-    # -- the course of a fit -----------------------------------------------------------------
 
     @with_whole_weights
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -169,13 +164,14 @@ class EvaluationSuite(Callback):
             board.base = self.base_validation
 
     def _measure_base(self, module: DifferenceTraining, places: Mapping[str, Path]) -> None:
-        crew, models = self._crew(), {"base": self._base(module)}
-        assert self.base_encoders is not None
-        with self.summary.timed("base_evaluation"), self.base_encoders.worn():
-            self.base_validation = self.measure(module, "validation", models=models)
+        crew = self._crew()
+        with self.summary.timed("base_evaluation"), other_weights(module, module.base_weights):
+            encoders = TowerEncoders(module.towers, module.device)
+            models = {"base": Model.of(module.towers, encoders, "base", crew)}
             if self.test:
                 self.summary.base = base = self.measure(module, "test", models=models)
                 crew.lead(lambda: base.save(places[FIT]))
+            self.base_validation = self.measure(module, "validation", models=models)
         crew.lead(lambda: self.base_validation.save(places[VALIDATION]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -216,14 +212,17 @@ class EvaluationSuite(Callback):
             self._finish(trainer, pl_module)
 
     def _finish(self, trainer: Trainer, pl_module: DifferenceTraining) -> None:
+        # Anew, and the test split first: which texts share a batch moves embeddings by rounding, and what a
+        # run finds is not to depend on how often it was stopped.
+        self.base_model = None
         crew, folder, models = self._crew(), self._folder(trainer), self.models(pl_module)
         with self.summary.timed("tuned_evaluation"):
-            validation = self.measure(pl_module, "validation", models=models)
-            crew.lead(lambda: validation.save(folder / RESULTS / VALIDATION / "tuned"))
             if self.test:
                 self.summary.tuned = tuned = self.measure(pl_module, "test", models=models)
                 crew.lead(lambda: tuned.save(folder / RESULTS / FIT / "tuned"))
                 self._log(trainer, tuned, "test")
+            validation = self.measure(pl_module, "validation", models=models)
+            crew.lead(lambda: validation.save(folder / RESULTS / VALIDATION / "tuned"))
         if self.test:
             with self.summary.timed("exhibits"):
                 self._exhibit(pl_module, folder, models)
