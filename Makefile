@@ -13,7 +13,7 @@ FUZZ_VENV ?= .venv-fuzz
 FUZZED := triple picture decode shard coco table parquet cub img2dataset answers clauses prompt manifest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-scaling bench-remote bench-sdxl faults soak fuzz clip-benchmark-env bench-evaluation tensorboard
+.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-scaling bench-remote bench-sdxl faults soak fuzz clip-benchmark-env bench-evaluation tensorboard docs docs-figures
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -176,6 +176,12 @@ $(FUZZ_VENV)/.stamp: $(VENV)/.stamp
 	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 	  $$($(FUZZ_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/zz-pcclip.pth
 	@touch $@
+
+docs: env  ## write the reference pages from docstrings, parsers and configurations
+	$(VENV)/bin/python -m pcclip.docs.making
+
+docs-figures: env  ## draw the figures of the documentation
+	$(VENV)/bin/python -m pcclip.docs.making figures
 
 lint: env  ## ruff, mypy and the rooms' import rules
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

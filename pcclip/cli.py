@@ -68,6 +68,12 @@ def _judge(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _report(arguments: list[str]) -> None:
+    from pcclip.report.command import run
+
+    run(arguments)
+
+
 def _serve(arguments: list[str]) -> None:
     from pcclip.inference.serve.command import run
 
@@ -128,6 +134,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     "search": ("a folder's pictures that are like one, but changed as a text says", _ordering("search")),
     "serve": ("a local page that orders and searches pictures by a difference", _serve),
     "compare": ("one table of several experiments, with tests of what differs", _compare),
+    "report": ("one page on runs: what improved, what it cost, and why", _report),
 }
 
 

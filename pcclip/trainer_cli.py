@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -29,6 +30,7 @@ from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
 from pcclip.precision import register as register_precision
 from pcclip.quiet import quiet
+from pcclip.report.provenance import note_start
 from pcclip.runs import claim, hold, let_go
 from pcclip.stopping import current
 from pcclip.strategies import register as register_strategies
@@ -41,7 +43,23 @@ _PLACES = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Write the resolved configuration into a new run folder; leave a resumed run's alone."""
+    """Write the resolved configuration into a new run folder; leave a resumed run's alone.
+
+    What a fit was started by, and on, is added to the run's provenance each time.
+
+    Args:
+        parser: As Lightning's.
+        config: As Lightning's.
+        words: Of the command.
+        options: Lightning's others.
+    """
+
+    def __init__(
+        self, parser: LightningArgumentParser, config: Namespace, words: Sequence[str] = (), **options: Any
+    ) -> None:
+        """See the class."""
+        super().__init__(parser, config, **options)
+        self.words = words
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save once, on the first rank, whole: a run would be resumed by half a configuration as well."""
@@ -52,6 +70,10 @@ class SaveRunConfig(SaveConfigCallback):
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, self.parser.dump(self.config, skip_none=False).encode())
+        if stage == "fit":
+            data = self.config.as_dict().get("data") or {}
+            precision = str(trainer.precision)
+            note_start(Path(folder), self.words, data.get("init_args") or {}, precision, _devices(trainer))
 
 
 class PcclipCLI(LightningCLI):
@@ -81,6 +103,7 @@ class PcclipCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` whatever the process's own words are; tests call us with lists."""
         self.config = parser.parse_args(args)
+        self.save_config_kwargs["words"] = list(args)
         settings = self.config[self.config.subcommand]
         if settings.get("weights_only") is False:
             raise PcclipError("weights_only: false would run code that a checkpoint holds. Leave it out.")
@@ -126,6 +149,18 @@ class PcclipCLI(LightningCLI):
         version = claim(settings.runs, settings.experiment, self.subcommand)
         os.environ[_VERSION_OF_RUN] = version
         return version
+
+
+def _devices(trainer: Trainer) -> dict[str, Any]:
+    """What all ranks together train on, for the run's provenance."""
+    device = trainer.strategy.root_device
+    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    return {
+        "gpu": gpu.name if gpu else None,
+        "gpu_memory_bytes": gpu.total_memory if gpu else None,
+        "processes": trainer.world_size,
+        "nodes": trainer.num_nodes,
+    }
 
 
 def _is_first_rank() -> bool:

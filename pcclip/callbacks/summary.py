@@ -1,10 +1,11 @@
-"""`summary.json` of a run: before, after, delta, intervals, times and versions."""
+"""`summary.json` of a run: before, after, delta, intervals, cost and versions."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
+from pcclip.callbacks.throughput import Throughput
 from pcclip.checksums import seal
 from pcclip.data.files import write_atomically
 from pcclip.evaluation.measured import Measured
+from pcclip.report.machine import peak_memory_bytes
 from pcclip.training import DifferenceTraining
 
 SCHEMA = 1
@@ -75,6 +79,23 @@ class Summary:
             "alpha": self.alpha,
             **self.as_dict(),
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            "cost": _cost(trainer),
             "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in _PACKAGES}},
         }
         write_atomically(folder / "summary.json", json.dumps(seal(record), indent=1).encode())
+
+
+def _cost(trainer: Trainer) -> dict[str, Any]:
+    """Of the first rank, since this process has started.
+
+    `samples_per_second` (all ranks) and `loader_wait_share` are medians over what was logged, None where
+    nothing was. `peak_memory_bytes` is that of the process, `peak_gpu_memory_bytes` what torch allocated.
+    """
+    logged = next((one for one in trainer.callbacks if isinstance(one, Throughput)), None)
+    device = trainer.strategy.root_device
+    return {
+        "samples_per_second": statistics.median(logged.rates) if logged and logged.rates else None,
+        "loader_wait_share": statistics.median(logged.waits) if logged and logged.waits else None,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+    }

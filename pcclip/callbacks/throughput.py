@@ -13,10 +13,16 @@ class Throughput(Callback):
 
     Waiting is the time in which the loader was asked for a batch and had none ready; copies to the device and
     the steps themselves are not. Validation does not count at all.
+
+    Attributes:
+        rates: Samples per second as logged, since this process has started.
+        waits: The shares of waiting likewise.
     """
 
     def __init__(self) -> None:
         """Start with nothing measured."""
+        self.rates: list[float] = []
+        self.waits: list[float] = []
         self._reset(0.0)
 
     def _reset(self, waited: float) -> None:
@@ -52,8 +58,10 @@ class Throughput(Callback):
         self.samples += sum(len(part["keys"]) for part in batch.values())
         if trainer.global_step % trainer.log_every_n_steps == 0 and self.seconds > 0:
             waited = _waited(trainer)
-            pl_module.log("train/samples_per_second", self.samples * trainer.world_size / self.seconds)
-            pl_module.log("train/loader_wait_share", min((waited - self.waited) / self.seconds, 1.0))
+            self.rates.append(self.samples * trainer.world_size / self.seconds)
+            self.waits.append(min((waited - self.waited) / self.seconds, 1.0))
+            pl_module.log("train/samples_per_second", self.rates[-1])
+            pl_module.log("train/loader_wait_share", self.waits[-1])
             self._reset(waited)
             self.mark = now
 

@@ -131,7 +131,7 @@ def _with_margins(attributes: tuple[Attribute, ...], folder: Path) -> tuple[Attr
         index = ShardIndex.load(path)
         for at in range(len(index)):
             known = parse_json(index.read(at, "json"))["attributes"]
-            for name in relative:
+            for name in relative & known.keys():
                 values[name].append(float(known[name]))
     return tuple(
         replace(a, margin=round(a.margin * float(np.std(values[a.name])), 6), margin_unit="value")

@@ -14,7 +14,7 @@ def measured(run: Path) -> dict[str, bytes]:
     for name in ("model", "interpolated"):
         found[name] = (run / name / "open_clip_model.safetensors").read_bytes()
     summary = json.loads((run / "summary.json").read_text())
-    for differs in ("version", "seconds", "sha256"):
+    for differs in ("version", "seconds", "cost", "sha256"):
         del summary[differs]
     return found | {
         "summary": json.dumps(summary).encode(),

@@ -169,9 +169,9 @@ def words_of(work: Work, folder: Path) -> list[str]:
 def outcome(folder: Path) -> dict[str, str]:
     """Hashes of all files below a folder, hidden ones and empty folders included.
 
-    The system's temporary folder is below it too. Left out are TensorBoard's events, one file for each start;
-    of the others times, random ids, the folder's own path, and what indexes hold, which is made
-    again where it is not of that very file.
+    The system's temporary folder is below it too. Left out are TensorBoard's events, one file for each start,
+    and the record of the starts; of the others times, costs, random ids, the folder's own path, and what
+    indexes hold, which is made again where it is not of that very file.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -182,7 +182,7 @@ def outcome(folder: Path) -> dict[str, str]:
             found[name] = f"-> {os.readlink(path)}"
         elif path.is_dir():
             found[f"{name}/"] = ""
-        elif not path.name.startswith("events.out.tfevents"):
+        elif not path.name.startswith(("events.out.tfevents", "provenance.json")):
             content = _content(path).replace(str(folder).encode(), b"FOLDER")
             digest = hashlib.sha256(content).hexdigest()
             found[_RANDOM.sub(digest, name)] = digest
@@ -198,7 +198,7 @@ def _content(path: Path) -> bytes:
     if path.name in ("summary.json", "record.json", "estimates.json"):
         known = json.loads(path.read_bytes())
         check_seal(known)
-        for name in ("seconds", "id", "of", "sha256"):  # the last of these is of the others too
+        for name in ("seconds", "cost", "id", "of", "sha256"):  # the last of these is of the others too
             known.pop(name, None)
         return json.dumps(known).encode()
     return path.read_bytes()

@@ -80,8 +80,8 @@ class Comparison:
         stage: Of which weights.
         rows: Metrics.
         experiments: Columns; the first is the reference.
-        base: Of each metric, the base model's value, mean over the reference's seeds, with its interval over
-            pictures.
+        base: Of each metric, the base model's value, mean over the seeds of the first experiment that has it,
+            with its interval over pictures.
         cells: By metric and name of the experiment, where there is one.
     """
 
@@ -122,13 +122,17 @@ def compare_experiments(
     bases = reference.before or reference.after
     columns = [_against(bases, one) for one in (others if reference.is_model else experiments)]
     metrics = {row.metric for row in rows}
-    base = _sampled_base(list(bases.values()), metrics | {b for row in rows for b in row.baselines})
+    wanted = metrics | {b for row in rows for b in row.baselines}
+    base = _sampled_base(list(bases.values()), wanted)
+    for one in columns:  # of other sets than the reference
+        if missing := wanted - base.keys():
+            base |= _sampled_base(list(one.before.values()), missing)
     cells: dict[tuple[str, str], Cell] = {}
     first: dict[int, Measured] = {}
     for place, one in enumerate(columns):
         changes = {seed: _changes(one.after[seed], one.before[seed], metrics) for seed in one.after}
         single = len(one.folders) == 1  # also a model beside several bases: training drew nothing anew
-        found = _tested(changes, single)
+        found = tested(changes, single)
         values = _values(one, metrics)
         over: dict[str, Change] = {}
         if place == 0:
@@ -137,7 +141,7 @@ def compare_experiments(
             common = {
                 seed: _changes(changes[seed], first[seed], metrics) for seed in changes if seed in first
             }
-            over = _tested(common, single)
+            over = tested(common, single)
         for metric, value in values.items():
             cells[metric, one.name] = Cell(value, found.get(metric), over.get(metric))
     cells = _corrected(cells)
@@ -179,8 +183,13 @@ def _values(one: Experiment, metrics: set[str]) -> dict[str, float]:
     }
 
 
-def _tested(changes: Mapping[int, Measured], single: bool) -> dict[str, Change]:
-    """Every metric's change, means and statistics alike."""
+def tested(changes: Mapping[int, Measured], single: bool) -> dict[str, Change]:
+    """Every metric's change, means and statistics alike, not yet corrected for their number.
+
+    Args:
+        changes: Changes (`Results.change`) by seed.
+        single: All seeds are of one model, so that nothing is said over seeds.
+    """
     found: dict[str, Change] = {}
     measured = list(changes.values())
     for name in measured[0] if measured else ():

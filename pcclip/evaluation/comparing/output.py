@@ -104,8 +104,8 @@ def lines(row: Row, cell: Cell | None) -> Lines:
     style = "red" if loss else ""
     return Lines(
         value,
-        _interval(row, change.pictures, ""),
-        _interval(row, change.seeds, "seeds ") if change.seeds.n > 1 else "",
+        interval(row, change.pictures, ""),
+        interval(row, change.seeds, "seeds ") if change.seeds.n > 1 else "",
         f"bold {style}".strip() if loss and change.significant else style,
     )
 
@@ -126,19 +126,20 @@ def explanation(comparison: Comparison) -> list[str]:
     over = [cell.over_reference for cell in comparison.cells.values() if cell.over_reference is not None]
     out = [
         "Shares in per cent, other numbers as they are. Base: value [95 % interval over pictures], mean over "
-        "the seeds of the first column. Others: value (change against base), [95 % interval over pictures of "
-        "the change, mean over the seeds at hand], and Student's t interval over seeds. ▼ a loss, in bold "
-        "where it is significant.",
-        f"* differs from base: {_tested(changes)}",
+        "the seeds of the first column that has it. Others: value (change against base), [95 % interval over "
+        "pictures of the change, mean over the seeds at hand], and Student's t interval over seeds. ▼ a "
+        "loss, in bold where it is significant.",
+        f"* differs from base: {how_tested(changes)}",
     ]
     if over:
         out.append(
-            f"†↑ †↓ its change differs from {comparison.reference.name}'s, seed by seed: {_tested(over)}"
+            f"†↑ †↓ its change differs from {comparison.reference.name}'s, seed by seed: {how_tested(over)}"
         )
     return [*out, *notes_on(comparison)]
 
 
-def _tested(changes: list[Change]) -> str:
+def how_tested(changes: list[Change]) -> str:
+    """When a change of a table counts as significant."""
     marked = [change for change in changes if change.significant]
     many = [change for change in marked if change.seeds.n >= SEEDS]
     kinds = {change.test for change in changes}
@@ -169,14 +170,15 @@ def _base(comparison: Comparison, row: Row) -> str:
     found = comparison.base.get(row.metric)
     if found is None:
         return ""
-    return " ".join(filter(None, (row.number(found.value), _interval(row, found, "", sign=False))))
+    return " ".join(filter(None, (row.number(found.value), interval(row, found, "", sign=False))))
 
 
 def _seeds(one: Experiment) -> str:
     return f"seed{'s' * (len(one.after) > 1)} {', '.join(map(str, sorted(one.after)))}"
 
 
-def _interval(row: Row, found: Estimate, prefix: str, sign: bool = True) -> str:
+def interval(row: Row, found: Estimate, prefix: str, sign: bool = True) -> str:
+    """The ends of an interval as a cell shows them; nothing where there is none."""
     if found.low != found.low:  # NaN: there is none
         return ""
     return f"{prefix}[{row.number(found.low, sign)}, {row.number(found.high, sign)}]"

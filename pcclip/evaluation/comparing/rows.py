@@ -72,7 +72,7 @@ _OTHERS = (
     (r"arithmetic/(.+)/w(.+)/(.+)", "{0}: pictures from arithmetic, {2}, weight {1}"),
     (r"arithmetic/(.+)/mean-(.+)/(.+)", "{0}, {1}: pictures from arithmetic, {2}"),
 )  # fmt: skip
-_WORDING = re.compile(r"difference/.+-wording-.+")
+_WORDING = re.compile(r"difference/(.+?)-wording-(.+?)(-unseen)?/(.+)")
 # Scores that are no shares, and whether more is better (1), worse (-1) or neither (0).
 _NUMBERS = (
     (r".*(spearman|kendall)", 1),
@@ -157,6 +157,8 @@ def describe(metric: str) -> Row:
         found = re.fullmatch(pattern, metric)
         words = [_SCORES.get(word or "", word or "") for word in found.groups()] if found else []
         label = template.format(*words).replace(", , ", ", ")
+    elif one := _WORDING.fullmatch(metric):
+        label = f"{one[1]}: wording {one[2]}, {_SCORES.get(one[4], one[4])}{_SCORES.get(one[3] or '', '')}"
     better = next((sign for pattern, sign in _NUMBERS if re.fullmatch(pattern, metric)), None)
     baselines = [
         name.format(*found.groups())
