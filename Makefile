@@ -13,7 +13,7 @@ FUZZ_VENV ?= .venv-fuzz
 FUZZED := triple picture decode shard coco table parquet cub img2dataset answers clauses prompt manifest
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-scaling bench-remote bench-sdxl faults soak fuzz clip-benchmark-env bench-evaluation tensorboard docs docs-figures
+.PHONY: help env vllm-env demo demo-arithmetic demo-vllm eurosat baselines baselines-eurosat published published-eurosat paper paper-smoke test test-vllm lint format bench bench-gpu bench-scaling bench-remote bench-sdxl faults soak fuzz clip-benchmark-env bench-evaluation tensorboard docs docs-figures report sweep
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -138,7 +138,13 @@ include experiments/paper/tables.mk
 
 ## -- the project ------------------------------------------------------------------------------
 tensorboard: env  ## dashboards of all runs
-	$(VENV)/bin/tensorboard --logdir $(RUNS)
+	$(VENV)/bin/python -m pcclip.callbacks.dashboard.serve $(RUNS)
+
+report: $(call runs_of,shapes-differences,/summary.json)  ## one HTML page of the demo's runs: verdict, tables, pictures, failures, cost
+	$(PCCLIP) report $(RUNS)/shapes-differences --out $(RUNS)/shapes-differences.html
+
+sweep: $(RUNS)/shapes-pretrain/seed0/summary.json  ## settings of the demo tried by validation data alone, the chosen one then tested (hours)
+	$(PCCLIP) sweep --config experiments/sweeps/shapes.yaml --final
 
 vllm-env: $(VLLM_VENV)/.stamp  ## make vLLM's own environment (.venv-vllm), for a GPU where there is one
 

@@ -77,6 +77,12 @@ def _serve(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _sweep(arguments: list[str]) -> None:
+    from pcclip.sweep.command import run
+
+    run(arguments)
+
+
 def _ordering(verb: str) -> Callable[[list[str]], None]:
     def run(arguments: list[str]) -> None:
         from pcclip.inference import commands
@@ -123,6 +129,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
         _function("pcclip.arithmetic.command", "arithmetic"),
     ),
     "resume": ("go on with a stopped fit in its own run folder", _resume),
+    "sweep": ("fits with many settings, one chosen by validation data alone", _sweep),
     "export": (
         "a model for open_clip, transformers or the hub, with its card",
         _function("pcclip.export.command", "export", positional=True),

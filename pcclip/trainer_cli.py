@@ -21,6 +21,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pcclip.callbacks.checkpoint import RunCheckpoint
 from pcclip.callbacks.checkpoint_file import WholeCheckpoints
+from pcclip.callbacks.dashboard.callback import Dashboard
+from pcclip.callbacks.dashboard.events import RunEvents
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
@@ -107,6 +109,7 @@ class PcclipCLI(LightningCLI):
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(Ranks, "ranks")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
         parser.set_defaults(
             {
                 "seed_everything": 0,
@@ -150,7 +153,8 @@ class PcclipCLI(LightningCLI):
             if settings.trainer.enable_progress_bar is False
             else [Throughput(), StepProgress()]
         )
-        kwargs["callbacks"] = [*(self._get(self.config_init, "trainer").callbacks or []), *own]
+        events = RunEvents(from_start=settings.get("ckpt_path") is None)
+        kwargs["callbacks"] = [events, *(self._get(self.config_init, "trainer").callbacks or []), *own]
         plugins = self._get(self.config_init, "trainer").plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -155,7 +155,7 @@ class DifferenceTraining(LightningModule):
                 raise PcclipError(
                     "data.triples is set but model.objective is null: set one or unset the other"
                 )
-            image1_BD, image2_BD = self._images(triples, "1", "2")
+            image1_BD, image2_BD = self.images(triples, "1", "2")
             ids = (triples["text_id"], triples["image1_id"], triples["image2_id"])
             text_BD = self.towers.encode_texts(triples["tokens"], triples.get("lengths"))
             losses["difference_loss"] = self.objective(
@@ -166,7 +166,7 @@ class DifferenceTraining(LightningModule):
                 raise PcclipError(
                     "data.captions is set but model.caption_objective is null: set or unset both"
                 )
-            (image_BD,) = self._images(captions, "")
+            (image_BD,) = self.images(captions, "")
             text_BD = self.towers.encode_texts(captions["tokens"], captions.get("lengths"))
             losses["caption_loss"] = self.caption_objective(
                 CaptionInputs(text_BD, image_BD, captions["text_id"], captions["image_id"]), world
@@ -175,12 +175,12 @@ class DifferenceTraining(LightningModule):
         losses["loss"] = torch.stack([weights[n] * v for n, v in losses.items()]).sum()
         return losses
 
-    def _images(self, part: dict[str, Any], *suffixes: str) -> list[Tensor]:
+    def images(self, part: dict[str, Any], *suffixes: str) -> list[Tensor]:
+        """(B, D) embeddings of a part's pictures: the bank's, or by the tower as it is."""
         if f"features{suffixes[0]}" in part:
             return [part[f"features{s}"] for s in suffixes]
-        pixels = [part[f"pixels{s}"] for s in suffixes]
-        rows = self.towers.encode_images(torch.cat(pixels).contiguous(memory_format=self.layout))
-        return list(rows.chunk(len(suffixes)))
+        pixels = torch.cat([part[f"pixels{s}"] for s in suffixes]).contiguous(memory_format=self.layout)
+        return list(self.towers.encode_images(pixels).chunk(len(suffixes)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this rank's rows against the global batch."""
@@ -234,6 +234,8 @@ class DifferenceTraining(LightningModule):
         rows = sum(len(part["keys"]) for part in batch.values())
         for name, value in self.losses(batch, World()).items():
             self.log(f"{prefix}/{name}", value, on_epoch=True, batch_size=rows, sync_dist=True)
+        if self.trainer.state.fn == TrainerFn.FITTING:  # as evaluations count; Lightning would say one less
+            self.log("step", float(self.global_step), on_epoch=True, batch_size=rows)
 
     def configure_optimizers(self) -> Any:
         """Optimizer over the parameters that train, in the groups of `pcclip.optim`."""
@@ -274,8 +276,8 @@ class DifferenceTraining(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient norm, before any clipping."""
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
-            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        if self.trainer._logger_connector.should_update_logs:
+            gradients = (p.grad for p in self.parameters() if p.grad is not None)
             self.log("train/gradient_norm", total_norm(gradients))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

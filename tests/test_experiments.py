@@ -11,7 +11,8 @@ from pcclip.cli import main
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("**/*.yaml"))
-VERBS = {"fit": "trainer", "evaluate": "evaluations", "arithmetic": "pictures"}
+VERBS = {"fit": "trainer", "evaluate": "evaluations", "arithmetic": "pictures", "sweep": "ranges"}
+NAMES = {"fit": "experiment", "sweep": "name"}
 
 
 def commands(config: Path) -> list[list[str]]:
@@ -36,5 +37,23 @@ def test_the_commands_of_the_header_parse(config: Path, monkeypatch: pytest.Monk
         settings = yaml.safe_load(printed.out)
         assert VERBS[words[0]] in settings
         own = yaml.safe_load(config.read_text())
-        name = "experiment" if words[0] == "fit" else "suite"
+        name = NAMES.get(words[0], "suite")
         assert settings[name] == own.get(name, settings[name])
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "experiments/sweeps").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_sweep_varies_settings_that_its_fit_has(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (words,) = commands(config)
+    with pytest.raises(SystemExit):
+        main([*words, "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    fit = shlex.split(printed["fit"])
+    for key, one in printed["ranges"].items():
+        value = one["low"] if one["values"] is None else one["values"][0]
+        fit += [f"--{name}={value}" for name in (key, *one["also"])]
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *fit, "--print_config"])
+    assert ended.value.code == 0

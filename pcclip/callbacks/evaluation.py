@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+from pcclip.callbacks.dashboard.callback import Dashboard
+from pcclip.callbacks.dashboard.events import writer_of, writes
 from pcclip.callbacks.summary import Summary
 from pcclip.callbacks.weights import BaseEncoders, other_weights
 from pcclip.crew import Crew
@@ -75,9 +76,8 @@ class EvaluationSuite(Callback):
         self.base_model: Model | None = None
         self.crew: Crew | None = None
         self.validations = 0
+        self.known = False
         self.finished = False
-
-    # -- measuring ---------------------------------------------------------------------------
 
     def measure(
         self,
@@ -140,12 +140,11 @@ class EvaluationSuite(Callback):
             self.crew = Crew.of_job()
         return self.crew
 
-    def _log(self, trainer: Trainer, measured: Measured, prefix: str) -> None:
-        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+    def _log(self, trainer: Trainer, measured: Measured, prefix: str, step: int | None = None) -> None:
+        if writes(trainer):
+            at = trainer.global_step if step is None else step
             for name, value in measured.values_by_name().items():
-                trainer.logger.experiment.add_scalar(f"{prefix}/{name}", value, trainer.global_step)
-
-    # -- the course of a fit -----------------------------------------------------------------
+                writer_of(trainer).add_scalar(f"{prefix}/{name}", value, at)
 
     @with_whole_weights
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -154,27 +153,33 @@ class EvaluationSuite(Callback):
         if not self.evaluations:
             return
         crew, folder = self._crew(), self._folder(trainer) / RESULTS
-        stored = {VALIDATION: folder / VALIDATION / "base"} | (
-            {FIT: folder / FIT / "base"} if self.test else {}
-        )
-        if crew.agree(all(place.is_dir() for place in stored.values())):
+        stored = {suite: folder / suite / "base" for suite in (VALIDATION, *[FIT] * self.test)}
+        self.known = crew.agree(all(place.is_dir() for place in stored.values()))
+        if self.known:
             self.base_validation = crew.lead(lambda: Measured.load(stored[VALIDATION])) or Measured()
             if self.test:
                 self.summary.base = crew.lead(lambda: Measured.load(stored[FIT]))
-            return
-        with self.summary.timed("base_evaluation"), other_weights(pl_module, pl_module.base_weights):
-            encoders = TowerEncoders(pl_module.towers, pl_module.device)
-            models = {"base": Model.of(pl_module.towers, encoders, "base", crew)}
+        else:
+            self._measure_base(pl_module, stored)
+        if (board := Dashboard.of(trainer)) is not None:
+            board.base = self.base_validation
+
+    def _measure_base(self, module: DifferenceTraining, places: Mapping[str, Path]) -> None:
+        crew = self._crew()
+        with self.summary.timed("base_evaluation"), other_weights(module, module.base_weights):
+            encoders = TowerEncoders(module.towers, module.device)
+            models = {"base": Model.of(module.towers, encoders, "base", crew)}
             if self.test:
-                self.summary.base = base = self.measure(pl_module, "test", models=models)
-                self._log(trainer, base, "test")
-                crew.lead(lambda: base.save(stored[FIT]))
-            self.base_validation = self.measure(pl_module, "validation", models=models)
-            self._log(trainer, self.base_validation, "validation")
-        crew.lead(lambda: self.base_validation.save(stored[VALIDATION]))
+                self.summary.base = base = self.measure(module, "test", models=models)
+                crew.lead(lambda: base.save(places[FIT]))
+            self.base_validation = self.measure(module, "validation", models=models)
+        crew.lead(lambda: self.base_validation.save(places[VALIDATION]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the fit."""
+        """Log what the base model is; start the clock of the fit."""
+        if not self.known or trainer.global_step == 0:  # a run that was killed at once begins again
+            self._log(trainer, self.base_validation, "validation", 0)
+            self._log(trainer, self.summary.base or Measured(), "test", 0)
         self.fit_started = time.perf_counter()
 
     @with_whole_weights
@@ -187,6 +192,8 @@ class EvaluationSuite(Callback):
         with self.summary.timed("validation"):
             results = self.measure(pl_module, "validation", only_due=True)
         self._log(trainer, results, "validation")
+        if (board := Dashboard.of(trainer)) is not None and self.evaluations:
+            board.validate(trainer, results)
         rank_zero_info(f"step {trainer.global_step}: {results.headline()}")
 
     @with_whole_weights
@@ -230,6 +237,8 @@ class EvaluationSuite(Callback):
         if self.interpolation is not None:
             with self.summary.timed("interpolation"):
                 self._interpolate(trainer, pl_module, folder, validation)
+        if (board := Dashboard.of(trainer)) is not None:
+            board.finish(trainer, validation, self.summary)
         crew.lead(lambda: point_latest(folder))
         crew.lead(lambda: self.summary.write(folder, trainer, pl_module))  # last: by it the run has finished
 
@@ -276,8 +285,8 @@ class EvaluationSuite(Callback):
 
     def _write_curve(self, trainer: Trainer, points: list[CurvePoint], chosen: float, folder: Path) -> None:
         figure = plot_curve(points, chosen, folder / "interpolation.png")
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_figure("interpolation", figure, trainer.global_step)
+        if writes(trainer):
+            writer_of(trainer).add_figure("interpolation", figure, trainer.global_step)
         record = {"chosen": chosen, "split": "validation", "points": [vars(p) for p in points]}
         (folder / "interpolation.json").write_text(json.dumps(record, indent=1))
 

@@ -106,8 +106,7 @@ class TripleSource:
         Raises:
             ShardError: A record is no triple, or a picture of it is missing or cannot be decoded.
         """
-        if self._kept is not None:
-            located = [(shard, int(self._kept[shard][record])) for shard, record in located]
+        located = self.records(located)
         triples = []
         for shard, record in located:
             index = self.indexes[shard]
@@ -127,6 +126,12 @@ class TripleSource:
             part["pixels1"] = self._pixels(self._preprocess, located, "1")
             part["pixels2"] = self._pixels(self._preprocess, located, "2")
         return part
+
+    def records(self, located: Located) -> Located:
+        """Numbers within the shards of records that are numbered among those in use."""
+        if self._kept is None:
+            return located
+        return [(shard, int(self._kept[shard][record])) for shard, record in located]
 
     def _features(self, bank: Bank, located: Located, triples: list[Triple]) -> tuple[Tensor, Tensor]:
         names = [triple.image1 for triple in triples] + [triple.image2 for triple in triples]
@@ -261,11 +266,14 @@ class Stream:
 
     def part(self, epoch: int, batch: int) -> Part:
         """This rank's batch number `batch` of an epoch."""
-        positions = self.cut.positions(batch)
         if self.ahead is not None:
-            self.ahead.enter(epoch, int(positions[0]))
-        shards, records = self.order.locate(epoch, positions)
-        return self.source.collate(list(zip(shards.tolist(), records.tolist(), strict=True)), epoch)
+            self.ahead.enter(epoch, int(self.cut.positions(batch)[0]))
+        return self.source.collate(self.located(epoch, batch), epoch)
+
+    def located(self, epoch: int, batch: int) -> Located:
+        """Where the records of that batch lie, among those in use."""
+        shards, records = self.order.locate(epoch, self.cut.positions(batch))
+        return list(zip(shards.tolist(), records.tolist(), strict=True))
 
 
 def make_stream(

@@ -95,10 +95,8 @@ def run(arguments: list[str]) -> None:
 
 
 def _of_sweep(folder: Path) -> Section | None:
-    try:
-        from pcclip.sweep.report import sweep_section
-    except ImportError:
-        return None
+    from pcclip.sweep.report import sweep_section
+
     return sweep_section(folder)
 
 

@@ -10,7 +10,7 @@ import pytest
 from page_running import PAGES, Told, with_overlay
 from test_readme_commands import PARSED
 
-from pcclip.cli import VERBS, main
+from pcclip.cli import main
 from pcclip.data.shards import ShardIndex, resolve_shards
 from pcclip.model.towers import load_towers
 from tests.cli.fitting import experiment, prepare
@@ -166,7 +166,6 @@ def test_export(docs_world: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("sweep" not in VERBS, reason="needs pcclip sweep")
 def test_sweeps(docs_world: Path, tmp_path: Path) -> None:
     prepare(tmp_path / "data", "pixels")
     (tmp_path / "fit.yaml").write_text(json.dumps(experiment(tmp_path / "data", docs_world / "base")))

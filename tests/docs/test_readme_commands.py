@@ -1,4 +1,4 @@
-"""Every command of the README, and of pages about what takes hours, parses: targets, words and files are there."""
+"""Every command of the README, and of pages about hours of work, parses: targets, words, files are there."""
 
 import re
 import shlex

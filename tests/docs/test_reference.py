@@ -50,8 +50,7 @@ def test_links_and_files_that_a_page_names_are_there(page: Path) -> None:
         if not link.startswith(("http://", "https://")):
             assert (page.parent / link).exists(), link
     for file in re.findall(r"(?:experiments|data_recipes)/[\w/]+\.(?:yaml|sh|sbatch|mk)", text):
-        there = (PAGES.parents[1] / file).is_file()
-        assert there or ("/sweeps/" in file and "sweep" not in VERBS), file
+        assert (PAGES.parents[1] / file).is_file(), file
 
 
 def test_the_index_names_every_page() -> None:

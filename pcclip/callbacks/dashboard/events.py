@@ -1,0 +1,116 @@
+"""A run's event file across stops: each point once, whatever a killed process had written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+PREFIXES = ("validation/", "change/", "interval/", "in_batch/", "hardest/")
+"""What a validation writes, at the step that it follows."""
+
+
+class RunEvents(Callback):
+    """Lets the events of a stopped run go on where the run does. It comes before all that log.
+
+    Args:
+        from_start: Whether the fit begins at step 0 and not with a checkpoint, although the run's folder may
+            hold events of a process that was killed before its first one.
+
+    Attributes:
+        resumed: Whether there were events before.
+        validated: The step of a validation whose events were written again, if there was one.
+    """
+
+    def __init__(self, from_start: bool) -> None:
+        """See the class."""
+        self.from_start = from_start
+        self.resumed = False
+        self.validated: int | None = None
+        self._former: list[Path] = []
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> RunEvents:
+        """That of a trainer; one that knows of no earlier process, where it has none."""
+        return next((one for one in trainer.callbacks if isinstance(one, cls)), cls(from_start=True))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look what is there already."""
+        if stage == "fit" and writes(trainer):
+            self._former = sorted(Path(trainer.logger.log_dir).glob("events.out.tfevents.*"))
+            if self.from_start:
+                self._go_on(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on: it is known from where."""
+        self._go_on(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, where no step was left to do."""
+        self._go_on(trainer)
+
+    def _go_on(self, trainer: Trainer) -> None:
+        former, self._former = self._former, []
+        self.resumed |= bool(former)
+        if former and go_on(writer_of(trainer), former, trainer.global_step):
+            self.validated = trainer.global_step
+
+
+def writes(trainer: Trainer) -> bool:
+    """Whether this process writes TensorBoard's events."""
+    return trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger)
+
+
+def writer_of(trainer: Trainer) -> SummaryWriter:
+    """Of the run's events; only where this process writes them."""
+    return trainer.logger.experiment  # type: ignore[no-any-return]
+
+
+def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> bool:
+    """Lets a run's events go on at a step.
+
+    Later ones of processes that were killed are void: readers drop what comes before a session's start and
+    is not below its step. The validation that followed this very step is not repeated by a resumed run, so
+    its events are written again.
+
+    Args:
+        writer: Of the new events.
+        former: Files of earlier processes, oldest first.
+        step: Steps that are done.
+
+    Returns:
+        Whether there are events of a validation at `step`.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+    kept = list(_at(former, step).values()) if step else []
+    events = writer._get_file_writer()  # type: ignore[no-untyped-call]
+    events.add_event(Event(session_log=SessionLog(status=SessionLog.START)), step)  # type: ignore[no-untyped-call]
+    for event in kept:
+        events.event_writer.add_event(event)
+    writer.flush()  # type: ignore[no-untyped-call]
+    return bool(kept)
+
+
+def _at(files: Iterable[Path], step: int) -> dict[str, Any]:
+    """Events of the validation at a step by tag: of several the last, none from before a later start."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import SessionLog
+
+    found: dict[str, Any] = {}
+    for file in files:
+        for event in LegacyEventFileLoader(str(file)).Load():
+            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+                if event.step <= step:
+                    found = {}
+            elif event.step == step and event.summary.value:
+                tag = event.summary.value[0].tag
+                if tag.startswith(PREFIXES):
+                    found[tag] = event
+    return found

@@ -1,0 +1,1 @@
+"""Sweeps: many fits with other settings, one chosen by validation data alone."""
