@@ -32,11 +32,9 @@ def run(arguments: list[str]) -> None:
     Args:
         arguments: After `pcclip sweep`.
     """
-    from jsonargparse import auto_cli
+    from pcclip.parsing import call
 
-    auto_cli(
-        sweep, args=["--final=true" if word == "--final" else word for word in arguments], as_positional=False
-    )
+    call(sweep, ["--final=true" if word == "--final" else word for word in arguments], "sweep")
 
 
 def sweep(
@@ -189,13 +187,12 @@ def _config(chosen: Trial) -> dict[str, object]:
 
 
 def _measure(suite: Path, chosen: Trial) -> None:
-    from jsonargparse import auto_cli
-
     from pcclip.evaluation.evaluate import evaluate
+    from pcclip.parsing import call
 
     Console(stderr=True).print(Text(f"measuring the test split of trial {chosen.number}"))
     with contextlib.redirect_stdout(io.StringIO()):  # the sweep's own table says it
-        auto_cli(evaluate, args=[f"--config={suite}"], as_positional=False)
+        call(evaluate, [f"--config={suite}"], "evaluate")
 
 
 def _rich(now: Found) -> Table:
