@@ -44,7 +44,11 @@ def _compare(arguments: list[str]) -> None:
         "table per experiment from its summaries")  # fmt: skip
     add("--stage", choices=("tuned", "interpolated"), default="tuned", help="which weights")
     add("--metrics", nargs="+", metavar="GLOB", help="only these metrics, as 'difference/*-wording-*'")
-    add("--all", action="store_true", help="all metrics but those of single wordings")
+    add(
+        "--all",
+        action="store_true",
+        help="every held-out wording; with --suite, all metrics but those of single wordings",
+    )
     add("--markdown", metavar="FILE", help="write the table there as Markdown")
     add("--csv", metavar="FILE", help="write all numbers there, p-values too")
     add("--plot", metavar="FILE.png", help="draw changes and interpolation curves there")

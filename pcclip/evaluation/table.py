@@ -16,6 +16,9 @@ from pcclip.evaluation.finished import Summary, load_summaries
 from pcclip.evaluation.statistics import Estimate, mean_over_seeds
 
 COLUMNS = ("base", "text difference (base, training-free)", "absolute (base)", "tuned", "interpolated")
+_WORDING = "held-out wording "
+_SINGLE = 3
+"""Single wordings that a terminal shows."""
 _BASELINES = ("text_difference", "absolute")
 _AFTER = {"tuned": "delta", "interpolated": "interpolated_delta"}
 _LEGEND = (
@@ -63,6 +66,9 @@ class Cell:
         return " ".join(parts + ["✗"] * self.below_chance)
 
 
+Row = tuple[str, tuple[Cell | None, ...]]
+
+
 @dataclass(frozen=True)
 class ResultTable:
     """A table that can be printed.
@@ -74,7 +80,7 @@ class ResultTable:
     """
 
     title: str
-    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
@@ -84,26 +90,33 @@ class ResultTable:
             lines.append(f"| {label} | " + " | ".join(map(_markdown, cells)) + " |")
         return "\n".join([*lines, "", _LEGEND, *(f"- {note}" for note in self.notes)]) + "\n"
 
-    def rich(self) -> Table:
-        """The table for a terminal: losses red."""
-        table = Table(title=self.title, caption="\n".join([_LEGEND, *self.notes]), show_lines=False)
+    def rich(self, everything: bool = False) -> Table:
+        """The table for a terminal: losses red.
+
+        Args:
+            everything: Every held-out wording; else those alone that the tuned model reads worst.
+        """
+        shown, left_out = (list(self.rows), []) if everything else _worst_wordings(self.rows)
+        notes = [_LEGEND, *self.notes, *left_out]
+        table = Table(title=self.title, caption="\n".join(notes), show_lines=False)
         table.add_column("")
         for name in COLUMNS:
             table.add_column(name, justify="right")
-        for label, cells in self.rows:
+        for label, cells in shown:
             table.add_row(
                 label, *(Text("") if cell is None else Text(cell.text(), _style(cell)) for cell in cells)
             )
         return table
 
 
-def print_summaries(runs: Sequence[str], markdown: str | None = None) -> None:
+def print_summaries(runs: Sequence[str], markdown: str | None = None, everything: bool = False) -> None:
     """Prints one table per experiment from the summaries of its runs, averaged over their seeds.
 
     Args:
         runs: Run folders (RUNS/EXPERIMENT/VERSION), or experiment folders, of which the newest finished run
             of each seed is taken.
         markdown: File to write the tables to as Markdown.
+        everything: Print every held-out wording, as the Markdown has them.
 
     Raises:
         PcclipError: A folder has no summary, or the runs cannot be averaged.
@@ -114,7 +127,7 @@ def print_summaries(runs: Sequence[str], markdown: str | None = None) -> None:
     tables = [build_table(summaries) for summaries in experiments.values()]
     console = Console() if Console().is_terminal else Console(width=160)  # files take whole rows
     for table in tables:
-        console.print(table.rich())
+        console.print(table.rich(everything))
     if markdown is not None:
         Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
 
@@ -184,7 +197,7 @@ def _layout(names: Sequence[str]) -> list[tuple[str, str, str | None]]:
                 rows.append((f"{name}: {label}, {kind} wordings", metric, f"difference/{name}-mean"))
         wording = re.compile(rf"difference/{re.escape(name)}-wording-(.+)-unseen/two_alternative")
         rows += [
-            (f"{name}: two-alternative, held-out wording {match[1]}", metric, None)
+            (f"{name}: two-alternative, {_WORDING}{match[1]}", metric, None)
             for metric in names
             if (match := wording.fullmatch(metric))
         ]
@@ -225,7 +238,7 @@ def _change(summaries: Sequence[Summary], stage: str, delta: str, metric: str) -
     )
 
 
-def _notes(rows: Sequence[tuple[str, tuple[Cell | None, ...]]]) -> list[str]:
+def _notes(rows: Sequence[Row]) -> list[str]:
     """Says where training did not beat what needs no training."""
     notes = []
     for label, cells in rows:
@@ -239,6 +252,26 @@ def _notes(rows: Sequence[tuple[str, tuple[Cell | None, ...]]]) -> list[str]:
                         f"({100 * baseline.estimate.value:.1f})."
                     )
     return notes
+
+
+def _worst_wordings(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows without most of the single wordings, and what these say together."""
+    single = [row for row in rows if _WORDING in row[0] and row[1][3] is not None]
+    if len(single) <= _SINGLE:
+        return list(rows), []
+
+    def tuned(row: Row) -> float:
+        assert row[1][3] is not None
+        return row[1][3].estimate.value
+
+    ordered = sorted(single, key=tuned)
+    kept = {row[0] for row in ordered[:_SINGLE]}
+    below = sum(row[1][3].below_chance for row in single if row[1][3] is not None)
+    note = (
+        f"Of {len(single)} held-out wordings the tuned model reads {below} below chance; the {_SINGLE} that "
+        f"it reads worst are shown, the best at {100 * tuned(ordered[-1]):.1f}. --all prints each."
+    )
+    return [row for row in rows if row not in single or row[0] in kept], [note]
 
 
 def _markdown(cell: Cell | None) -> str:

@@ -47,11 +47,9 @@ def compare(
         PcclipError: Something is missing; the message says what makes it.
     """
     if suite is None:
-        if metrics or csv_file or plot_file or everything or stage != "tuned":
-            raise PcclipError(
-                "--stage, --metrics, --csv, --plot and --all need --suite NAME (`fit` or another)"
-            )
-        print_summaries(runs, markdown_file)
+        if metrics or csv_file or plot_file or stage != "tuned":
+            raise PcclipError("--stage, --metrics, --csv and --plot need --suite NAME (`fit` or another)")
+        print_summaries(runs, markdown_file, everything)
         return
     experiments = load_experiments(runs, suite, stage)
     names = [
