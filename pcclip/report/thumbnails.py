@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pcclip.data.decoding import open_picture
 from pcclip.report.tables import escaped
 
 _BY_COUNT = ((160, 160), (450, 128), (1000, 96))
@@ -31,14 +32,14 @@ class Thumbnails:
         """A picture; a text in its place where the file is gone or damaged."""
         try:
             data, small = self._data(file)
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except Exception:  # Pillow reads with whatever exception comes of it
             return f'<span class="gone">{escaped(alt)}: its thumbnail cannot be read</span>'
         kind = ' class="small"' if small else ""
         return f'<img{kind} alt="{escaped(alt)}" src="{data}">'
 
     def _encode(self, file: Path) -> tuple[str, bool]:
         data = file.read_bytes()
-        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as picture:
+        with open_picture(data) as picture:
             small, kind = max(picture.size) <= _SMALL, f"image/{(picture.format or 'JPEG').lower()}"
             if max(picture.size) > self._side:
                 made = picture.convert("RGB")

@@ -25,7 +25,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def whole(place: Path) -> Path:
     """A run that nobody disturbed."""
-    assert main(fit_words(place, "whole")) == 0
+    assert main([*fit_words(place, "whole"), "--dashboard.enabled=true"]) == 0
     return place / "runs" / "small" / "whole"
 
 

@@ -52,6 +52,7 @@ def experiment(data: Path, base: Path, **trainer) -> dict:
             },
         },
         "checkpoint": {"every_n_train_steps": 2},
+        "dashboard": {"enabled": False},  # its figures take seconds; tests of it put it on
         "trainer": {
             "accelerator": "cpu",
             "max_steps": STEPS,

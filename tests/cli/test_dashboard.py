@@ -190,7 +190,7 @@ def test_the_table_of_runs_has_settings_and_outcome(whole):
 @pytest.mark.slow
 def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
     """Before its first checkpoint; and after a checkpoint, the validation that followed it and one step."""
-    fit = experiment(place / "data", place / "base")
+    fit = experiment(place / "data", place / "base") | {"dashboard": {"enabled": True}}
     words = {"steps": [1, 7], "folder": str(place)}
     fit["trainer"]["callbacks"].append({"class_path": "test_dashboard.Crash", "init_args": words})
     (place / "crash.yaml").write_text(json.dumps(fit))

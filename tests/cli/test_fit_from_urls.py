@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import time
@@ -13,7 +12,6 @@ import pytest
 from fitting import STEPS, command, fit_words, losses
 from ranked import PLAIN, assert_same, moved
 
-import pcclip
 from pcclip.cli import main
 from pcclip.data.records import Triple
 from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
@@ -124,38 +122,3 @@ def test_secrets_and_a_cache_too_small_stop_a_fit_before_its_first_step(place, m
     error = capsys.readouterr().err
     assert "Raise data.remote.cache_gb" in error
     assert json.loads((many / "set.json").read_text())["records"] >= 60
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_page_run(place, many, monkeypatch, capsys):
-    """Those of the documentation, with a bucket, a model and a configuration of this machine."""
-    monkeypatch.setenv("PCCLIP_REMOTE_CACHE", str(place / "page-cache"))
-    page = (Path(pcclip.__file__).parent / "docs/object_storage.md").read_text()
-    lines = [line for line in page.split("```bash\n")[1].split("```")[0].splitlines() if line]
-    assert len(lines) == 4
-    number = len(list(many.glob("*.tar"))) - 1
-    with s3_server("fits") as (_, client), served(many) as url:
-        upload(client, many, "fits", "triples/train")
-        upload(client, place / "data/pictures/train", "fits", "pictures/train")
-        for line in lines:
-            for theirs, ours in (
-                ("BUCKET", "fits"),
-                ("https://HOST/set/{00000..00099}", f"{url}/{{000000..{number:06d}}}"),
-                ("--name ViT-B-32 --pretrained openai", f"--name local-dir:{place / 'base'}"),
-                ("data/bank", str(place / "page-bank")),
-                ("experiments/shapes/differences.yaml", str(place / "fit.yaml")),
-            ):
-                line = line.replace(theirs, ours)
-            words = shlex.split(line)
-            assert words[0] == "pcclip"
-            if words[1] == "fit":
-                words += [
-                    *QUICK,
-                    *PLAIN,
-                    f"--runs={place / 'runs'}",
-                    "--version=page",
-                    "--trainer.max_steps=2",
-                ]
-            assert main(words[1:]) == 0, line
-    assert "pictures x" in capsys.readouterr().out
-    assert (place / "runs/small/page/config.yaml").is_file()

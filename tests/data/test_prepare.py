@@ -230,7 +230,8 @@ def test_every_shipped_recipe_parses(recipe: Path) -> None:
     base = {"shapes": "demo.yaml", "eurosat": "measures.yaml"}.get(recipe.parent.name, "pictures.yaml")
     configs = dict.fromkeys([str(recipe.parent / base), str(recipe)])
     parsed = parser.parse_args([word for config in configs for word in ("--config", config)])
-    assert parsed.source.class_path.startswith(f"pcclip.data.sources.{recipe.parent.name}.")
+    module = {"your_own": "own"}.get(recipe.parent.name, recipe.parent.name)
+    assert parsed.source.class_path.startswith(f"pcclip.data.sources.{module}.")
     assert parsed.out.startswith("data/")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _STRETCHES = ("top", "middle", "bottom")
 _INCH = 0.82
+_ROW = 1.42
+"""Height of a picture and the lines below it, in widths of a picture."""
 
 
 def ranked_figure(ranked: RankedByText, pictures: Mapping[str, Path]) -> Figure:
@@ -32,25 +34,27 @@ def ranked_figure(ranked: RankedByText, pictures: Mapping[str, Path]) -> Figure:
     for half, stage, one in zip(halves, STAGES, ends, strict=True):
         rho = "" if one.spearman is None else f", Spearman {one.spearman:+.3f}"
         half.suptitle(f"{stage}{rho}", fontsize=11, fontweight="bold")
-        axes = half.subplots(3, count, squeeze=False)
+        panel = half.subplots()  # one for all pictures: to lay out one for each would take seconds
+        panel.set_axis_off()
         for row, stretch in enumerate(_STRETCHES):
-            placed: list[Placed] = getattr(one, stretch)
-            for column, panel in enumerate(axes[row]):
-                panel.set_axis_off()
-                if column < len(placed):
-                    _show(panel, placed[column], pictures)
-            axes[row, 0].text(
-                -0.12, 0.5, stretch, rotation=90, va="center", ha="right", transform=axes[row, 0].transAxes
-            )
+            panel.text(-0.12, row * _ROW + 0.5, stretch, rotation=90, va="center", ha="right")
+            for column, placed in enumerate(getattr(one, stretch)):
+                _show(panel, column, row * _ROW, placed, pictures)
+        panel.set(xlim=(-0.4, count), ylim=(3 * _ROW, 0), aspect="equal")
     return figure
 
 
-def _show(panel: Any, placed: Placed, pictures: Mapping[str, Path]) -> None:
+def _show(panel: Any, left: float, top: float, placed: Placed, pictures: Mapping[str, Path]) -> None:
+    """A picture in its square, and what stands below it."""
     if placed.key in pictures:
         picture = decode_picture(pictures[placed.key], placed.key, pictures[placed.key])
-        panel.imshow(picture, interpolation="nearest" if max(picture.size) < 64 else "auto")
+        width, height = (0.94 * side / max(picture.size) for side in picture.size)
+        x, y = left + (1 - width) / 2, top + (1 - height) / 2
+        kind = "nearest" if max(picture.size) < 64 else "auto"
+        panel.imshow(picture, extent=(x, x + width, y + height, y), interpolation=kind)
     value = placed.value
     told = (
         "" if value is None else f"{value:.3g}" if isinstance(value, float | int) else wrapped(value, 17, 1)
     )
-    panel.set_title(f"{placed.rank:,}\n{told}", fontsize=7, y=-0.4, parse_math=False)
+    text = f"{placed.rank:,}\n{told}"
+    panel.text(left + 0.5, top + 1.0, text, ha="center", va="top", fontsize=7, parse_math=False)
