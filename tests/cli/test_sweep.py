@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from fitting import command
+from ranked import full
 
 from pcclip.cli import main
 from pcclip.evaluation.interpolation import curve_point
@@ -209,6 +210,7 @@ def test_two_workers_end_with_ctrl_c_and_a_diverging_trial_is_recorded(place, ca
     assert main(["sweep", f"--config={file}", "--max_failures=0"]) == 0, "nothing new has failed"
 
 
+@full
 @pytest.mark.slow
 def test_seeds_are_averaged_and_a_killed_fit_is_taken_up_once_more(place):
     file = write(
