@@ -160,14 +160,14 @@ class PcclipCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             kwargs["plugins"] = [*plugins, WholeCheckpoints()]
         folder = Path(kwargs["logger"].log_dir) if "logger" in kwargs and _is_first_rank() else None
+        if folder is not None:
+            self._hold(folder)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except Exception:
-            if folder is not None:
-                forget(folder)
+            if self._fresh is not None:
+                forget(self._fresh)
             raise
-        if folder is not None:
-            self._hold(folder)
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
                 callback.prepare(trainer)

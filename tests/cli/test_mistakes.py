@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from fitting import experiment
 from lightning.pytorch import Callback
 
@@ -119,6 +120,24 @@ def test_fits_that_cannot_begin(said, place, tmp_path, words, says):
     names = {"empty": tmp_path / "empty", "half": tmp_path / "half", "place": place, "data": place / "data"}
     told = said("fit", f"--config={place / 'fit.yaml'}", *(word.format(**names) for word in words))
     assert all(text.format(**names) in told for text in says), told
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["stopped", "running"])
+def test_a_begun_run_outlives_a_command_that_fails_on_it(place, elsewhere, capsys):
+    """One that was stopped before its first checkpoint, or that another process has just begun."""
+    run = place / f"runs/small/begun-{elsewhere}"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text((place / "fit.yaml").read_text())
+    words = ["--trainer.accelerator=gpu"]
+    if elsewhere:
+        words += ["--version", run.name, "--runs", str(place / "runs")]
+        with FileLock(run / ".lock"):
+            assert main(["fit", f"--config={place / 'fit.yaml'}", *words]) == 1
+        assert "another process works in this run folder" in capsys.readouterr().err
+    else:
+        assert main(["resume", str(run), *words]) == 1
+        assert "accelerator" in capsys.readouterr().err
+    assert (run / "config.yaml").is_file()
 
 
 def test_the_same_version_twice(place, whole, capsys):
