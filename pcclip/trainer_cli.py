@@ -26,6 +26,7 @@ from pcclip.callbacks.dashboard.events import RunEvents
 from pcclip.callbacks.progress import StepProgress
 from pcclip.callbacks.ranks import Ranks
 from pcclip.callbacks.throughput import Throughput
+from pcclip.callbacks.validations import Validations
 from pcclip.data.datamodule import DifferenceData
 from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
@@ -168,6 +169,7 @@ class PcclipCLI(LightningCLI):
             if self._fresh is not None:
                 forget(self._fresh)
             raise
+        trainer.callbacks.append(Validations())  # last
         for callback in trainer.callbacks:
             if isinstance(callback, Ranks):
                 callback.prepare(trainer)

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from pcclip.arithmetic.command import PICTURES, keep, log, results_folder
 from pcclip.arithmetic.evaluation import PictureArithmetic
+from pcclip.callbacks.validations import Validations
 from pcclip.callbacks.weights import other_weights
 from pcclip.crew import Crew
 from pcclip.model.towers import Towers
@@ -36,15 +37,17 @@ class PicturesFromArithmetic(Callback):
         self.pictures = pictures
         self.suite = suite
         self.every_n_validations = every_n_validations
-        self.validations = 0
+        self.drawn_at: int | None = None
+        self.finished = False
         self.base: Towers | None = None
         self.crew: Crew | None = None
 
     @with_whole_weights
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw by the base tower."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw by the base tower; a run that goes on has done so."""
         assert isinstance(pl_module, DifferenceTraining)
-        self._measure(trainer, pl_module, tuned=False)
+        if trainer.global_step == 0:
+            self._measure(trainer, pl_module, tuned=False)
 
     @with_whole_weights
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,8 +55,7 @@ class PicturesFromArithmetic(Callback):
         assert isinstance(pl_module, DifferenceTraining)
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.validations += 1
-        if self.every_n_validations and self.validations % self.every_n_validations == 0:
+        if self.every_n_validations and Validations.number(trainer) % self.every_n_validations == 0:
             self._measure(trainer, pl_module, tuned=True)
 
     @with_whole_weights
@@ -61,10 +63,23 @@ class PicturesFromArithmetic(Callback):
         """Draw by the tuned tower."""
         assert isinstance(pl_module, DifferenceTraining)
         if not self._crew().agree(trainer.received_sigterm):
-            self._measure(trainer, pl_module, tuned=True)
+            self._finish(trainer, pl_module)
+        self.finished = True
+
+    @with_whole_weights
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same for a run that was stopped after its last step, for which Lightning skips `on_train_end`."""
+        assert isinstance(pl_module, DifferenceTraining)
+        if not self.finished:
+            self._finish(trainer, pl_module)
+
+    def _finish(self, trainer: Trainer, module: DifferenceTraining) -> None:
+        if self.drawn_at != trainer.global_step:  # else the validation after the last step has done it
+            self._measure(trainer, module, tuned=True)
 
     def _measure(self, trainer: Trainer, module: DifferenceTraining, tuned: bool) -> None:
         self._crew().lead(lambda: self._draw(trainer, module, tuned))
+        self.drawn_at = trainer.global_step
 
     def _draw(self, trainer: Trainer, module: DifferenceTraining, tuned: bool) -> None:
         towers = {"base": self._base(module)}

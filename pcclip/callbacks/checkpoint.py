@@ -27,6 +27,13 @@ class RunCheckpoint(ModelCheckpoint):
         )
         self._held_back = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What the run goes on from need not be saved again."""
+        super().on_train_start(trainer, pl_module)
+        own = self.dirpath is not None and Path(self.dirpath) / "last.ckpt"
+        if own and trainer.ckpt_path is not None and own.resolve() == Path(trainer.ckpt_path).resolve():
+            self._last_global_step_saved = trainer.global_step
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save where SIGTERM stopped us, between two steps; other errors may come amidst one."""
         if isinstance(exception, SIGTERMException):

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from pcclip.callbacks.dashboard.callback import Dashboard
 from pcclip.callbacks.dashboard.events import writer_of, writes
 from pcclip.callbacks.summary import Summary
+from pcclip.callbacks.validations import Validations
 from pcclip.callbacks.weights import BaseEncoders, other_weights
 from pcclip.crew import Crew
 from pcclip.data.progress import progress_bar
@@ -75,7 +76,6 @@ class EvaluationSuite(Callback):
         self.bench: Bench | None = None
         self.base_model: Model | None = None
         self.crew: Crew | None = None
-        self.validations = 0
         self.known = False
         self.finished = False
 
@@ -83,7 +83,7 @@ class EvaluationSuite(Callback):
         self,
         module: DifferenceTraining,
         split: Literal["test", "validation"],
-        only_due: bool = False,
+        number: int | None = None,
         models: Mapping[str, Model] | None = None,
     ) -> Measured:
         """Results by set of all (or the due) evaluations with the weights as they are, in fp32.
@@ -93,7 +93,7 @@ class EvaluationSuite(Callback):
         Args:
             module: Whose towers.
             split: Whether the split that is reported or the one by which things are chosen.
-            only_due: Leave out what is not due at this validation.
+            number: Of a validation amidst a fit: what is not due at it is left out.
             models: Of `models`, where the same weights are measured several times; `base` alone where that is
                 what is measured.
         """
@@ -102,7 +102,7 @@ class EvaluationSuite(Callback):
 
         def measure() -> None:
             for one in self.evaluations:
-                if only_due and self.validations % one.every_n_validations:
+                if number is not None and number % one.every_n_validations:
                     continue
                 name = one.split if split == "test" else one.validation
                 now = models.get("now")
@@ -188,9 +188,9 @@ class EvaluationSuite(Callback):
         assert isinstance(pl_module, DifferenceTraining)
         if trainer.state.fn == "test" or trainer.sanity_checking:
             return
-        self.validations += 1
+        number = Validations.number(trainer) if trainer.state.fn == "fit" else None
         with self.summary.timed("validation"):
-            results = self.measure(pl_module, "validation", only_due=True)
+            results = self.measure(pl_module, "validation", number)
         self._log(trainer, results, "validation")
         if (board := Dashboard.of(trainer)) is not None and self.evaluations:
             board.validate(trainer, results)

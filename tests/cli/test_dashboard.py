@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,30 @@ class Crash(Callback):
         if trainer.global_step in self.steps and not marker.exists():
             marker.touch()
             raise PcclipError("a crash")
+
+
+class Stop(Callback):
+    """Sends SIGTERM to its own process at some hooks (HOOK, STEP), each time that it is started at the next."""
+
+    def __init__(self, at: list[tuple[str, int]], folder: str) -> None:
+        self.folder = Path(folder)
+        done = len(list(self.folder.glob("stopped-*")))
+        self.number, self.next = done, tuple(at[done]) if done < len(at) else None
+
+    def _reached(self, hook: str, trainer) -> None:
+        if (hook, trainer.global_step) == self.next:
+            (self.folder / f"stopped-{self.number}").touch()
+            self.next = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_train_batch_end(self, trainer, *others):
+        self._reached("step", trainer)
+
+    def on_validation_batch_start(self, trainer, *others):
+        self._reached("losses", trainer)
+
+    def on_validation_end(self, trainer, pl_module):
+        self._reached("evaluation", trainer)
 
 
 def read(run: Path) -> EventAccumulator:
@@ -204,6 +230,31 @@ def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
     assert len(list(run.glob("events.out.*"))) == 3
     assert steps(run) == steps(whole)
     for prefix in ("train/loss", "change/", "validation/loss"):
+        ours, theirs = values(run, prefix), values(whole, prefix)
+        assert {tag: dict(points) for tag, points in ours.items()} == {
+            tag: pytest.approx(dict(points), abs=1e-6) for tag, points in theirs.items()
+        }
+
+
+@pytest.mark.slow
+def test_a_fit_that_was_stopped_amidst_validations_has_every_point_once(place, whole):
+    """Before one, amidst its losses, amidst its evaluations; and amidst the one after the last step."""
+    at = [("step", 6), ("losses", 6), ("evaluation", 6), ("losses", STEPS)]
+    fit = experiment(place / "data", place / "base") | {"dashboard": {"enabled": True}}
+    words = {"at": at, "folder": str(place)}
+    fit["trainer"]["callbacks"].insert(0, {"class_path": "test_dashboard.Stop", "init_args": words})
+    (place / "stop.yaml").write_text(json.dumps(fit))
+    run = place / "runs/small/stopped"
+    begin = ["fit", f"--config={place / 'stop.yaml'}", f"--runs={place / 'runs'}", "--version=stopped"]
+    for number, (_, step) in enumerate(at):
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+            main(["resume", str(run)] if number else begin)
+        assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
+    assert main(["resume", str(run)]) == 0
+    expected = steps(whole)
+    del expected["final/fit_seconds"]  # the process that finishes has trained nothing
+    assert steps(run) == expected
+    for prefix in ("train/loss", "change/", "validation/", "in_batch/"):
         ours, theirs = values(run, prefix), values(whole, prefix)
         assert {tag: dict(points) for tag, points in ours.items()} == {
             tag: pytest.approx(dict(points), abs=1e-6) for tag, points in theirs.items()

@@ -18,8 +18,9 @@ from pcclip.callbacks.dashboard.layout import layout
 from pcclip.callbacks.dashboard.samples import caption_samples, difference_samples
 from pcclip.callbacks.dashboard.sources import CAPTIONS, DIFFERENCES, Records
 from pcclip.callbacks.summary import Summary
+from pcclip.callbacks.validations import is_due
 from pcclip.evaluation.measured import Measured
-from pcclip.sharding import with_whole_weights
+from pcclip.sharding import whole
 from pcclip.training import DifferenceTraining
 
 
@@ -44,7 +45,6 @@ class Dashboard(Callback):
         self.hardest = hardest
         self.base = Measured()
         self._validated: int | None = None
-        self._batch: dict[str, Any] | None = None
         self._records: Records | None = None
 
     @staticmethod
@@ -85,30 +85,20 @@ class Dashboard(Callback):
         if trainer._logger_connector.should_update_logs:
             pl_module.log("train/learning_rate", max(float(group["lr"]) for group in optimizer.param_groups))
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Let the last batch go."""
-        self._batch = None
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch, for a validation that may follow."""
-        if self.hardest and self.enabled:
-            self._batch = batch
-
-    @with_whole_weights
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the hardest pairs of the last training batch."""
+        """Show the hardest pairs of the last batch before a validation; and before its step's checkpoint."""
         assert isinstance(pl_module, DifferenceTraining)
-        batch, self._batch = self._batch, None
-        wanted = self.hardest and batch and DIFFERENCES in batch and pl_module.objective is not None
-        if not wanted or trainer.state.fn != "fit" or Dashboard.of(trainer) is None:
-            return
-        assert batch is not None
-        part, writer, step = batch[DIFFERENCES], writer_of(trainer), trainer.global_step
-        compared = compare(pl_module, part, self.hardest)
+        wanted = self.hardest and self.enabled and DIFFERENCES in batch and pl_module.objective is not None
+        if wanted and is_due(trainer):
+            with whole(pl_module):
+                if Dashboard.of(trainer) is not None:
+                    self._show_hardest(trainer, pl_module, batch[DIFFERENCES])
+
+    def _show_hardest(self, trainer: Trainer, module: DifferenceTraining, part: dict[str, Any]) -> None:
+        writer, step = writer_of(trainer), trainer.global_step
+        compared = compare(module, part, self.hardest)
         writer.add_scalar("in_batch/own_text_fits_best", compared.text_accuracy, step)
         writer.add_scalar("in_batch/own_pair_fits_best", compared.image_accuracy, step)
         pairs = [one.row for one in compared.hardest]
@@ -127,7 +117,7 @@ class Dashboard(Callback):
             trainer: Of the run; its first rank.
             measured: By the model as it is.
         """
-        if trainer.global_step not in (self._validated, RunEvents.of(trainer).validated):
+        if trainer.global_step != self._validated:
             self._validated = trainer.global_step
             writer = writer_of(trainer)
             log_changes(writer, headline_changes(measured, self.base), trainer.global_step)

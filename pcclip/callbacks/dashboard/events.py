@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from pcclip.callbacks.validations import validate_again
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-PREFIXES = ("validation/", "change/", "interval/", "in_batch/", "hardest/")
-"""What a validation writes, at the step that it follows."""
+OF_BATCH = ("in_batch/", "hardest/")
+"""Begin the tags of what is written at the end of a step, before its checkpoint is."""
 
 
 class RunEvents(Callback):
@@ -25,14 +27,13 @@ class RunEvents(Callback):
 
     Attributes:
         resumed: Whether there were events before.
-        validated: The step of a validation whose events were written again, if there was one.
     """
 
     def __init__(self, from_start: bool) -> None:
         """See the class."""
         self.from_start = from_start
         self.resumed = False
-        self.validated: int | None = None
+        self._trains = False
         self._former: list[Path] = []
 
     @classmethod
@@ -49,17 +50,21 @@ class RunEvents(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on: it is known from where."""
+        self._trains = True
         self._go_on(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same, where no step was left to do."""
-        self._go_on(trainer)
+        """The same, where no step was left to do; and the validation after the last one."""
+        if not self._trains:
+            self._go_on(trainer)
+            trainer.strategy.model_to_device()  # Lightning has moved it to the CPU
+            validate_again(trainer)
 
     def _go_on(self, trainer: Trainer) -> None:
         former, self._former = self._former, []
         self.resumed |= bool(former)
-        if former and go_on(writer_of(trainer), former, trainer.global_step):
-            self.validated = trainer.global_step
+        if former:
+            go_on(writer_of(trainer), former, trainer.global_step)
 
 
 def writes(trainer: Trainer) -> bool:
@@ -72,20 +77,16 @@ def writer_of(trainer: Trainer) -> SummaryWriter:
     return trainer.logger.experiment  # type: ignore[no-any-return]
 
 
-def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> bool:
+def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> None:
     """Lets a run's events go on at a step.
 
     Later ones of processes that were killed are void: readers drop what comes before a session's start and
-    is not below its step. The validation that followed this very step is not repeated by a resumed run, so
-    its events are written again.
+    is not below its step. What was told of the last batch is written again, as the batch is gone.
 
     Args:
         writer: Of the new events.
         former: Files of earlier processes, oldest first.
         step: Steps that are done.
-
-    Returns:
-        Whether there are events of a validation at `step`.
     """
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
@@ -95,11 +96,10 @@ def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> bool:
     for event in kept:
         events.event_writer.add_event(event)
     writer.flush()  # type: ignore[no-untyped-call]
-    return bool(kept)
 
 
 def _at(files: Iterable[Path], step: int) -> dict[str, Any]:
-    """Events of the validation at a step by tag: of several the last, none from before a later start."""
+    """What was told of the batch before a step, by tag: of several the last, none from before a later start."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.compat.proto.event_pb2 import SessionLog
 
@@ -111,6 +111,6 @@ def _at(files: Iterable[Path], step: int) -> dict[str, Any]:
                     found = {}
             elif event.step == step and event.summary.value:
                 tag = event.summary.value[0].tag
-                if tag.startswith(PREFIXES):
+                if tag.startswith(OF_BATCH):
                     found[tag] = event
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.utilities.model_helpers import _ModuleMode
 from torch import Tensor
 
 from pcclip.callbacks.dashboard.figures import blank, wrapped, write
@@ -62,6 +63,9 @@ def compare(module: DifferenceTraining, part: dict[str, Any], count: int) -> Com
         part: Of a batch: the differences.
         count: How many of the hardest are wanted.
     """
+    trains = _ModuleMode()
+    trains.capture(module)
+    module.eval()
     with torch.autocast(module.device.type, enabled=False):
         directions_BD = difference(*module.images(part, "1", "2"))[:_ROWS]
         lengths = part.get("lengths")
@@ -69,6 +73,7 @@ def compare(module: DifferenceTraining, part: dict[str, Any], count: int) -> Com
             part["tokens"][:_ROWS], None if lengths is None else lengths[:_ROWS]
         )
         cosines_BB = unit(texts_BD) @ directions_BD.T  # text, difference
+    trains.restore(module)
     ids = part["text_id"][:_ROWS]
     return compared(cosines_BB, ids[:, None] == ids[None, :], count)
 
