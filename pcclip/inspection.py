@@ -90,9 +90,13 @@ def check_model(folder: Path) -> str:
 
 def _parts_of_run(run: Path) -> Iterator[Callable[[], str]]:
     from pcclip.callbacks.checkpoint_file import check
+    from pcclip.evaluation.exhibits.files import FOLDER as EXHIBITS
+    from pcclip.evaluation.exhibits.files import check_exhibits
     from pcclip.evaluation.finished import finished_runs
     from pcclip.evaluation.measured import RESULTS, Measured
     from pcclip.evaluation.record import FILE, read_record
+    from pcclip.report.provenance import FILE as PROVENANCE
+    from pcclip.report.provenance import read_provenance
 
     def summary() -> str:
         finished_runs([run])
@@ -107,8 +111,20 @@ def _parts_of_run(run: Path) -> Iterator[Callable[[], str]]:
             read_record(folder)
         return f"{folder}: results on {len(Measured.load(folder))} sets: as they were written"
 
+    def provenance() -> str:
+        known = read_provenance(run)
+        count = 0 if known is None else len(known.starts)
+        return f"{run / PROVENANCE}: record of {count} start(s): as it was written"
+
+    def exhibits() -> str:
+        return f"{run / EXHIBITS}: exhibits of {check_exhibits(run)} set(s): as they were written"
+
     if (run / _SUMMARY).is_file():
         yield summary
+    if (run / PROVENANCE).is_file():
+        yield provenance
+    if (run / EXHIBITS).is_dir():
+        yield exhibits
     for file in sorted((run / "checkpoints").glob("*.ckpt")):
         yield partial(checkpoint, file)
     for config in sorted(run.glob(f"*/{_MODEL}")):

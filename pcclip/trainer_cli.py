@@ -32,6 +32,7 @@ from pcclip.data.files import write_atomically
 from pcclip.errors import PcclipError, writing
 from pcclip.parsing import Remedied
 from pcclip.precision import register as register_precision
+from pcclip.report.machine import gpu_driver
 from pcclip.report.provenance import note_start
 from pcclip.runs import begun, claim, forget, hold, let_go
 from pcclip.stopping import current
@@ -239,6 +240,8 @@ def _devices(trainer: Trainer) -> dict[str, Any]:
         "gpu_memory_bytes": gpu.total_memory if gpu else None,
         "processes": trainer.world_size,
         "nodes": trainer.num_nodes,
+        "gpu_driver": gpu_driver() if gpu else None,
+        "cuda": torch.version.cuda if gpu else None,
     }
 
 

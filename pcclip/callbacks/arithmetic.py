@@ -68,7 +68,7 @@ class PicturesFromArithmetic(Callback):
 
     @with_whole_weights
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same for a run that was stopped after its last step, for which Lightning skips `on_train_end`."""
+        """The same for a run that was stopped after its last step: Lightning skips `on_train_end`."""
         assert isinstance(pl_module, DifferenceTraining)
         if not self.finished:
             self._finish(trainer, pl_module)

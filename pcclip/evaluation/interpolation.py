@@ -15,9 +15,12 @@ from pcclip.evaluation.protocol import Results
 from pcclip.evaluation.statistics import Doubles
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _TWO_SIDED = 1.96  # standard errors on either side of a 95 % interval
+_NAME = (26.0, 15.0)
+"""Pixels of an alpha at the curve."""
 _MEANS = ("-mean/two_alternative", "-mean-unseen/two_alternative")
 
 
@@ -140,21 +143,12 @@ def plot_curve(points: Sequence[CurvePoint], chosen: float, path: Path) -> Figur
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.plot(cost, gain, "o-", color="tab:blue", markersize=5)
-    for point, x, y in zip(ordered, cost, gain, strict=True):
-        picked = point.alpha == chosen
-        if picked:
-            axes.plot(
-                [x], [y], "*", color="tab:orange", markersize=14, label=f"chosen: $\\alpha$ = {chosen:g}"
-            )
-        axes.annotate(
-            f"{point.alpha:g}",
-            (x, y),
-            xytext=(9, -11),
-            textcoords="offset points",
-            fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-            fontweight="bold" if picked else "normal",
-        )
+    alphas = [point.alpha for point in ordered]
+    if chosen in alphas:
+        at = alphas.index(chosen)
+        star = f"chosen: $\\alpha$ = {chosen:g}"
+        axes.plot(cost[at], gain[at], "*", color="tab:orange", markersize=14, label=star)
+    _name_points(figure, axes, list(zip(alphas, cost, gain, strict=True)), chosen)
     axes.set_xlabel("zero-shot top-1, change in points" + (" (not measured)" if blank else ""))
     axes.set_ylabel("two-alternative accuracy, gain in points")
     axes.set_title(
@@ -168,6 +162,29 @@ def plot_curve(points: Sequence[CurvePoint], chosen: float, path: Path) -> Figur
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return figure
+
+
+def _name_points(
+    figure: Figure, axes: Axes, points: Sequence[tuple[float, float, float]], chosen: float
+) -> None:
+    """Writes the alpha of each point (alpha, x, y) beside it, where it covers none that matters more."""
+    figure.draw_without_rendering()  # lays out, by which points have their places
+    named: list[tuple[float, float]] = []
+    matters = {chosen: 0, points[-1][0]: 1, points[0][0]: 2}
+    for alpha, x, y in sorted(points, key=lambda point: matters.get(point[0], 3)):
+        across, up = axes.transData.transform((x, y))
+        if any(abs(across - other[0]) < _NAME[0] and abs(up - other[1]) < _NAME[1] for other in named):
+            continue
+        named.append((across, up))
+        axes.annotate(
+            f"{alpha:g}",
+            (x, y),
+            xytext=(9, -11),
+            textcoords="offset points",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            fontweight="bold" if alpha == chosen else "normal",
+        )
 
 
 def _base(points: Sequence[CurvePoint]) -> CurvePoint:

@@ -38,6 +38,16 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def gpu_driver(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Version of NVIDIA's driver; None where there is none, or the system does not tell."""
+    try:
+        told = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"\s(\d+(?:\.\d+)+)\s", told)
+    return found[1] if found else None
+
+
 def peak_memory_bytes() -> int:
     """The most memory that this process has held, its children not counted."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else _KIB)

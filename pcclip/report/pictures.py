@@ -16,12 +16,18 @@ from pcclip.evaluation.exhibits.kinds import (
     RankedByText,
     SetExhibits,
 )
+from pcclip.evaluation.exhibits.making import PAIRS
 from pcclip.report.confusions import confusions
 from pcclip.report.tables import Table, escaped, folded, plain
 from pcclip.report.thumbnails import Thumbnails
 
 _OPEN = 3
 """Rankings and lists of pairs of a set that are not folded."""
+_PAIRS_NOTE = (
+    "Counts of pairs are of one wording each, the first of those seen in training (that of the pictures "
+    f"ranked), on at most {PAIRS:,} drawn pairs of each attribute: right is a sentence that fits the pair "
+    "better than the same sentence about the swapped pair. The tables of results are means over all wordings."
+)
 _STRETCHES = (("top", "first"), ("middle", "middle"), ("bottom", "last"))
 
 
@@ -48,6 +54,9 @@ def exhibits_part(run: Path, exhibits: Sequence[SetExhibits], thumbnails: Thumbn
         table = _changed_table(one)
         page.append(table.html())
         text += [f"### Answers lost and won{plain(of)}\n", table.markdown()]
+        if one.pairs:
+            page.append(f'<p class="note">{escaped(_PAIRS_NOTE)}</p>\n')
+            text.append(f"{plain(_PAIRS_NOTE)}\n")
         if one.confusions:
             page.append(f"<h3>Classes taken for others{escaped(of)}</h3>\n")
         for confusion in one.confusions:
@@ -110,12 +119,7 @@ class _Shown:
         ]
         rest = "".join(pairs[_OPEN:])
         more = folded(f"{len(pairs) - _OPEN} more attributes", rest) if rest else ""
-        note = (
-            '<p class="note">Each pair is asked about in one wording of training: these are not the '
-            "numbers of the tables, which are over all wordings.</p>\n"
-            if pairs
-            else ""
-        )
+        note = f'<p class="note">{escaped(_PAIRS_NOTE)}</p>\n' if pairs else ""
         return "".join([*parts, note, *pairs[:_OPEN], more])
 
     def _answers(self, title: str, of: Answers) -> str:

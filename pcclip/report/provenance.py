@@ -18,6 +18,7 @@ from pcclip.data.remote.shard import is_url
 from pcclip.data.sets import ShardSet
 from pcclip.errors import PcclipError
 from pcclip.report import machine
+from pcclip.typed import read_as
 from pcclip.untrusted import parse_json
 
 FILE = "provenance.json"
@@ -27,30 +28,85 @@ _LONGEST_CARD = 40_000  # characters; those that pcclip writes have some thousan
 
 
 @dataclass(frozen=True)
+class GitState:
+    """Of the working directory, see `machine.git_state`."""
+
+    commit: str
+    changed: int
+    untracked: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run was started on.
+
+    Attributes:
+        system: Operating system and architecture.
+        processor: Its name.
+        cores: Those that the process may use.
+        memory_bytes: Of the machine.
+        gpu: Its name; None for a run on the processor.
+        gpu_memory_bytes: Of one GPU.
+        processes: Ranks.
+        nodes: Machines.
+        gpu_driver: Version of its driver.
+        cuda: Version of CUDA that PyTorch was built with.
+    """
+
+    system: str
+    processor: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None
+    gpu_memory_bytes: int | None
+    processes: int
+    nodes: int
+    gpu_driver: str | None = None
+    cuda: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """A set that a run trains or validates on.
+
+    Attributes:
+        setting: Of `data`.
+        path: As it was given; the home folder is `~`.
+        kind: `pictures` or `triples`; None where that is not known.
+        records: Their number, or None.
+        card: The sha256 of its CARD.md in `Provenance.cards`, or None.
+    """
+
+    setting: str
+    path: str
+    kind: str | None
+    records: int | None
+    card: str | None
+
+
+@dataclass(frozen=True)
 class Start:
     """One start of a run.
 
     Attributes:
         started: UTC, ISO 8601.
         command: That did it, as a shell takes it; the home folder is `~`.
-        git: See `machine.git_state`, of the working directory.
+        git: State of the working directory; None where that is no repository.
         python: Its version.
         packages: Versions by name.
-        machine: `system`, `processor`, `cores`, `memory_bytes`, `gpu` (name, or None), `gpu_memory_bytes`,
-            `processes` (ranks) and `nodes`.
+        machine: What it ran on.
         precision: As the trainer names it.
-        sets: What it trains on: `setting` (of `data`), `path`, `kind`, `records` (None where that is not
-            known) and `card`, the sha256 of its CARD.md in `Provenance.cards`, or None.
+        sets: What it trains on.
     """
 
     started: str
     command: str
-    git: dict[str, Any] | None
+    git: GitState | None
     python: str
     packages: dict[str, str]
-    machine: dict[str, Any]
+    machine: Machine
     precision: str
-    sets: list[dict[str, Any]]
+    sets: list[TrainedOn]
 
 
 @dataclass(frozen=True)
@@ -76,7 +132,7 @@ def note_start(
         words: Of the command, after `pcclip`.
         data: Settings of the datamodule.
         precision: As the trainer names it.
-        accelerator: `gpu`, `gpu_memory_bytes`, `processes` and `nodes`, as in `Start.machine`.
+        accelerator: `gpu` and what follows it in `Machine`.
 
     Raises:
         OSError: It cannot be written.
@@ -89,16 +145,16 @@ def note_start(
     start = Start(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=machine.without_home(shlex.join(["pcclip", *words])),
-        git=machine.git_state(Path.cwd()),
+        git=None if (git := machine.git_state(Path.cwd())) is None else GitState(**git),
         python=platform.python_version(),
         packages=machine.packages(),
-        machine={
-            "system": f"{platform.system()} {platform.machine()}",
-            "processor": machine.processor(),
-            "cores": machine.cores(),
-            "memory_bytes": machine.memory_bytes(),
+        machine=Machine(
+            system=f"{platform.system()} {platform.machine()}",
+            processor=machine.processor(),
+            cores=machine.cores(),
+            memory_bytes=machine.memory_bytes(),
             **accelerator,
-        },
+        ),
         precision=precision,
         sets=list(_sets(data, cards)),
     )
@@ -121,14 +177,14 @@ def read_provenance(run: Path) -> Provenance | None:
         check_seal(stored)
         if stored["schema"] != _SCHEMA:
             raise ValueError(f"schema {stored['schema']!r}, not {_SCHEMA}")
-        return Provenance([Start(**one) for one in stored["starts"]], dict(stored["cards"]))
+        return read_as(Provenance, {name: stored[name] for name in ("starts", "cards")}, "the record")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PcclipError(
             f"{file}: is no record of a run's starts ({error!r}). Delete it: the numbers do not need it."
         ) from error
 
 
-def _sets(data: Mapping[str, Any], cards: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _sets(data: Mapping[str, Any], cards: dict[str, str]) -> Iterator[TrainedOn]:
     for setting in _SETS:
         named = data.get(setting)
         for place in [] if named is None else named if isinstance(named, list | tuple) else [named]:
@@ -137,13 +193,13 @@ def _sets(data: Mapping[str, Any], cards: dict[str, str]) -> Iterator[dict[str, 
             digest = None if card is None else hashlib.sha256(card.encode()).hexdigest()
             if card is not None and digest is not None:
                 cards[digest] = card
-            yield {
-                "setting": setting,
-                "path": machine.without_home(str(place)),
-                "kind": None if known is None else known.kind,
-                "records": None if known is None else known.records,
-                "card": digest,
-            }
+            yield TrainedOn(
+                setting,
+                machine.without_home(str(place)),
+                None if known is None else known.kind,
+                None if known is None else known.records,
+                digest,
+            )
 
 
 def _set(place: str) -> ShardSet | None:

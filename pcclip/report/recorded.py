@@ -7,7 +7,7 @@ from typing import Any
 
 from pcclip.evaluation.finished import Finished
 from pcclip.report.machine import without_home
-from pcclip.report.provenance import Provenance, Start, read_provenance
+from pcclip.report.provenance import GitState, Provenance, Start, read_provenance
 from pcclip.report.tables import Table, escaped, folded
 
 _MAIN = ("pcclip", "torch", "lightning", "open_clip_torch")
@@ -55,8 +55,8 @@ def _facts(run: Finished, known: Provenance | None) -> Iterator[tuple[str, str]]
     yield "machine", _machine(last)
     yield "versions", f"python {last.python}, {_versions(last.packages)}"
     for one in last.sets:
-        count = "" if one["records"] is None else f" ({one['records']:,} {one['kind'] or 'records'})"
-        yield f"data: {one['setting'].replace('_', ' ')}", f"{without_home(one['path'])}{count}"
+        count = "" if one.records is None else f" ({one.records:,} {one.kind or 'records'})"
+        yield f"data: {one.setting.replace('_', ' ')}", f"{without_home(one.path)}{count}"
 
 
 def _starts(starts: Sequence[Start]) -> str:
@@ -70,21 +70,25 @@ def _git(starts: Sequence[Start]) -> str:
     return told[0] if len(told) == 1 else "; then ".join(told)
 
 
-def _state(git: Mapping[str, Any] | None) -> str:
+def _state(git: GitState | None) -> str:
     if git is None:
         return "the working directory was no git repository"
-    marks = [f"{git[kind]} files {kind}" for kind in ("changed", "untracked") if git[kind]]
-    return f"commit {git['commit'][:12]}, {' and '.join(marks) or 'nothing changed'}"
+    marks = [f"{count} files {kind}" for kind in ("changed", "untracked") if (count := getattr(git, kind))]
+    return f"commit {git.commit[:12]}, {' and '.join(marks) or 'nothing changed'}"
 
 
 def _machine(start: Start) -> str:
     of = start.machine
-    told = f"{of['processor']}, {of['cores']} cores, {of['memory_bytes'] / _GIB:.0f} GiB, {of['system']}"
-    if of["gpu"]:
-        told = f"{of['processes']} x {of['gpu']} ({of['gpu_memory_bytes'] / _GIB:.0f} GiB); {told}"
-    elif of["processes"] > 1:
-        told += f"; {of['processes']} processes"
-    return told + (f", {of['nodes']} nodes" if of["nodes"] > 1 else "")
+    told = f"{of.processor}, {of.cores} cores, {of.memory_bytes / _GIB:.0f} GiB, {of.system}"
+    if of.gpu:
+        about = [f"{of.gpu_memory_bytes / _GIB:.0f} GiB each"] if of.gpu_memory_bytes else []
+        about += [
+            f"{name} {value}" for name, value in (("driver", of.gpu_driver), ("CUDA", of.cuda)) if value
+        ]
+        told = f"{of.processes} x {of.gpu}" + f" ({', '.join(about)})" * bool(about) + f"; {told}"
+    elif of.processes > 1:
+        told += f"; {of.processes} processes"
+    return told + (f"; {of.nodes} nodes" if of.nodes > 1 else "")
 
 
 def _versions(versions: Mapping[str, str]) -> str:

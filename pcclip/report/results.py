@@ -10,7 +10,7 @@ from pcclip.evaluation.comparing.comparison import SEEDS, Change, Comparison
 from pcclip.evaluation.comparing.comparison import Cell as Compared
 from pcclip.evaluation.comparing.output import header, interval
 from pcclip.evaluation.comparing.rows import Row
-from pcclip.report.tables import Cell, Kind, Table
+from pcclip.report.tables import Cell, Kind, Table, csv_of
 from pcclip.report.training_free import Against, name_of_baseline
 
 FOR, COST, BASELINES, OTHER = range(4)
@@ -97,14 +97,64 @@ def against_table(found: Sequence[Against], caption: str) -> Table:
     return Table(caption, head, tuple((name, tuple(of)) for name, of in rows.items()))
 
 
+def record_of_change(change: Change) -> dict[str, object]:
+    """A change as columns of CSV: fractions, not per cent."""
+    return {
+        "change": change.pictures.value,
+        "low": change.pictures.low,
+        "high": change.pictures.high,
+        "seeds_low": change.seeds.low,
+        "seeds_high": change.seeds.high,
+        "p_pictures": change.p_pictures,
+        "p_holm": change.p_holm,
+        "p_seeds": change.p_seeds,
+        "significant": int(change.significant),
+    }
+
+
+def against_csv(found: Sequence[Against]) -> str:
+    """The numbers of `against_table`."""
+    return csv_of(
+        [
+            {
+                "experiment": one.experiment,
+                "metric": one.row.metric,
+                "label": one.row.label,
+                "baseline": one.baseline,
+                "training_free": one.free,
+                "finetuned": one.value,
+                **record_of_change(one.change),
+                "outcome": outcome(one.row, one.change, ("ahead", "behind")),
+            }
+            for one in found
+        ]
+    )
+
+
 def kind_of_change(row: Row, change: Change) -> Kind:
-    """How a change is coloured: where it is significant."""
+    """How a change is coloured: a gain where it is significant, a loss also where it is but `suspected`."""
     good = change.pictures.value * row.better
-    return "" if not change.significant or not good else "gain" if good > 0 else "loss"
+    if good < 0:
+        return "loss" if change.significant or suspected(row, change) else ""
+    return "gain" if change.significant and good else ""
+
+
+def suspected(row: Row, change: Change) -> bool:
+    """Whether a loss has an interval of its own without zero, yet is not significant among so many tests.
+
+    The correction keeps chance from being sold as a gain; it is no reason to pass over what may be lost.
+    """
+    if change.significant or change.pictures.value * row.better >= 0:
+        return False
+    return any(
+        max(one.low * row.better, one.high * row.better) < 0 for one in (change.pictures, change.seeds)
+    )
 
 
 def outcome(row: Row, change: Change, words: tuple[str, str] = ("better", "worse")) -> str:
     """A change in words, with the sign that says the same; "not clearly" is not significant.
+
+    "Uncorrected" is a loss that is `suspected`.
 
     Args:
         row: What changed.
@@ -117,7 +167,9 @@ def outcome(row: Row, change: Change, words: tuple[str, str] = ("better", "worse
     if not row.better:
         return "changed" if change.significant else "changed, not clearly"
     if not change.significant:
-        return "no clear gain" if good > 0 else f"▼ {words[1]}, not clearly"
+        if good > 0:
+            return "no clear gain"
+        return f"▼ {words[1]}, {'uncorrected' if suspected(row, change) else 'not clearly'}"
     return f"▲ {words[0]}" if good > 0 else f"▼ {words[1]}"
 
 

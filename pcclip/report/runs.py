@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,17 @@ from pcclip.evaluation.comparing.rows import Row, choose_rows
 from pcclip.evaluation.exhibits.files import read_exhibits
 from pcclip.evaluation.exhibits.kinds import SetExhibits
 from pcclip.evaluation.finished import Finished, finished_runs
+from pcclip.report.briefly import fell_lines, measured_line, took_line
 from pcclip.report.cost import cost_section
 from pcclip.report.figures import Curve, curves, read_scalars
 from pcclip.report.pictures import count_pictures, exhibits_part
 from pcclip.report.recorded import recorded_part, title_of
-from pcclip.report.results import against_table, results_table
+from pcclip.report.results import against_csv, against_table, results_table
 from pcclip.report.section import Section
 from pcclip.report.tables import bullets, escaped, folded, plain
 from pcclip.report.thumbnails import Thumbnails
 from pcclip.report.training_free import Against, against_free
-from pcclip.report.verdict import verdict_section, verdicts
+from pcclip.report.verdict import Line, verdict_section, verdicts
 from pcclip.report.worse import worse_section
 
 _PICTURES = 1200
@@ -80,15 +82,16 @@ def sections_of_runs(runs: Sequence[str], suite: str, stage: str, bar: Progress)
     bar.advance(task)
     every = compare_experiments(experiments, choose_rows(_names(experiments), ["*"], False), suite, stage)
     bar.advance(task)
-    first = [verdict_section(verdicts(main, against), main), _results_section(main)]
-    if against:
-        first.append(_against_section(against))
-    first.append(worse_section(every))
-
     scalars = []
     for run in finished:
         scalars.append(read_scalars(run.folder))
         bar.advance(task)
+    logged = list(zip(finished, scalars, strict=True))
+    more = {one.name: _briefly(one, every, main, logged) for one in every.experiments}
+    first = [verdict_section(verdicts(main, against), main, more), _results_section(main)]
+    if against:
+        first.append(_against_section(against))
+    first.append(worse_section(every))
     rest = []
     for section in _run_sections(finished, scalars):
         rest.append(section)
@@ -99,6 +102,13 @@ def sections_of_runs(runs: Sequence[str], suite: str, stage: str, bar: Progress)
     page = folded(f"{len(every.rows)} measures, single wordings too", table.html())
     rest.append(Section("Every measure", page + _how(every)[0], table.markdown(), csv_text(every)))
     return Sections([one.name for one in main.experiments], first, rest)
+
+
+def _briefly(
+    one: Experiment, every: Comparison, main: Comparison, runs: Sequence[tuple[Finished, dict[str, Curve]]]
+) -> list[Line]:
+    took = took_line([(run, logged) for run, logged in runs if run.folder in one.folders])
+    return [*fell_lines(every, main, one.name), measured_line(one, every), *([took] if took else [])]
 
 
 def _names(experiments: Sequence[Experiment]) -> list[str]:
@@ -136,13 +146,27 @@ def _what(comparison: Comparison) -> str:
     return f"{comparison.suite}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
+_MEANT = (
+    (r"difference/.*/two_alternative", "Two-alternative: a sentence fits the difference of two pictures "
+     "better than the same sentence about the swapped pair does; chance is 50 %."),
+    (r"difference/.*/sign", "Sign: the cosine of sentence and difference is positive; chance is 50 %."),
+    (r"ranking/.*spearman", "Ranking: Spearman's correlation of the order by a sentence with the measured "
+     "attribute; chance is 0."),
+)  # fmt: skip
+
+
 def _how(comparison: Comparison) -> tuple[str, str]:
     changes = [cell.change for cell in comparison.cells.values() if cell.change is not None]
-    text = (
+    meant = [told for name, told in _MEANT if any(re.fullmatch(name, row.metric) for row in comparison.rows)]
+    texts = [
         "Shares in per cent and their changes in points, other numbers as they are. Brackets: 95 % "
-        "intervals, of changes from pairs of answers of both models about the same pictures. Clearly is "
-        f"significantly: {how_tested(changes)}"
-    )
+        "intervals, of changes from pairs of answers of both models about the same pictures.",
+        *meant,
+        f"Clearly is significantly: {how_tested(changes)}",
+        "'Uncorrected' is a loss whose own interval lies below zero, but which is not significant among so "
+        "many tests; of gains like that nothing is said.",
+    ]
+    text = " ".join(texts)
     return f'<p class="note">{escaped(text)}</p>\n', f"{plain(text)}\n"
 
 
@@ -151,11 +175,15 @@ def _against_section(against: Sequence[Against]) -> Section:
     text = (
         "Text difference: the base model's embedding of one caption less that of another, in place of a "
         "sentence. Absolute score: each picture alone against a caption. Neither needs any training on "
-        "differences. Intervals are paired, on the same pairs of pictures."
+        "differences. Intervals are paired, on the same pairs of pictures; p after Holm's correction over "
+        f"the {len(against)} tests of this table."
     )
     page = f'<p class="note">{escaped(text)}</p>\n'
     return Section(
-        "Against what needs no training", table.html() + page, f"{table.markdown()}\n{text}\n", table.csv()
+        "Against what needs no training",
+        table.html() + page,
+        f"{table.markdown()}\n{text}\n",
+        against_csv(against),
     )
 
 

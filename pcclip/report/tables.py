@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,19 +86,15 @@ class Table:
             lines += [_line([_markdown_cell(cell) for cell in row], raw=True) for row in rows]
         return "\n".join(lines) + "\n"
 
-    def csv(self) -> str:
-        """The table as CSV: lines of a cell joined by `; `, the groups' names in a first column."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        grouped = any(name for name, _ in self.groups)
-        writer.writerow([*(["group"] if grouped else []), *self.head])
-        for name, rows in self.groups:
-            for row in rows:
-                cells = [
-                    cell if isinstance(cell, str) else "; ".join((cell.text, *cell.more)) for cell in row
-                ]
-                writer.writerow([*([name] if grouped else []), *cells])
-        return stream.getvalue()
+
+def csv_of(records: Sequence[Mapping[str, object]]) -> str:
+    """Records as CSV: numbers as such, whatever a page shows; empty where one has none of a column or NaN."""
+    stream = io.StringIO()
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if one != one else one for name, one in record.items()} for record in records)
+    return stream.getvalue()
 
 
 def escaped(text: object) -> str:

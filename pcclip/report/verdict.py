@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pcclip.evaluation.comparing.comparison import Change, Comparison
 from pcclip.evaluation.comparing.output import interval
 from pcclip.evaluation.comparing.rows import Row
-from pcclip.report.results import COST, FOR, few_seeds, kind_of, kind_of_change, outcome
+from pcclip.report.results import COST, FOR, few_seeds, kind_of, kind_of_change, outcome, suspected
 from pcclip.report.section import Section
 from pcclip.report.tables import Kind, escaped, plain
 from pcclip.report.training_free import Against
@@ -71,17 +71,26 @@ def verdicts(comparison: Comparison, against: Sequence[Against]) -> list[Verdict
     return found
 
 
-def verdict_section(found: Sequence[Verdict], comparison: Comparison) -> Section:
-    """The verdicts, as they stand on top of a report."""
+def verdict_section(
+    found: Sequence[Verdict], comparison: Comparison, more: Mapping[str, Sequence[Line]]
+) -> Section:
+    """The verdicts, as they stand on top of a report.
+
+    Args:
+        found: One per experiment.
+        comparison: That they are of.
+        more: Further lines by experiment.
+    """
     page, text = [], []
     for one in found:
         if len(found) > 1:
             page.append(f"<h3>{escaped(one.experiment)}</h3>\n")
             text.append(f"### {plain(one.experiment)}\n")
         page.append(f'<p class="verdict">{escaped(one.headline)}</p>\n<ul>\n')
-        page += [f'<li class="{line.kind or "even"}">{escaped(line.text)}</li>\n' for line in one.lines]
+        lines = [*one.lines, *more.get(one.experiment, ())]
+        page += [f'<li class="{line.kind or "even"}">{escaped(line.text)}</li>\n' for line in lines]
         page.append("</ul>\n")
-        text += [f"{plain(one.headline)}\n", "".join(f"- {plain(line.text)}\n" for line in one.lines)]
+        text += [f"{plain(one.headline)}\n", "".join(f"- {plain(line.text)}\n" for line in lines)]
     notes = few_seeds(comparison)
     page += [f'<p class="note">{escaped(note)}</p>\n' for note in notes]
     text += [f"{plain(note)}\n" for note in notes]
@@ -103,7 +112,11 @@ def _changes(comparison: Comparison, name: str, rows: Sequence[Row]) -> _Changes
 
 
 def _count(changes: _Changes, kind: Kind) -> int:
-    return sum(kind_of_change(row, change) == kind for row, _, _, change in changes)
+    return sum(change.significant and kind_of_change(row, change) == kind for row, _, _, change in changes)
+
+
+def _suspected(changes: _Changes) -> int:
+    return sum(suspected(row, change) for row, _, _, change in changes)
 
 
 def _gained(changes: _Changes) -> str:
@@ -115,9 +128,10 @@ def _gained(changes: _Changes) -> str:
         return f"It {does} better than the base model"
     if down == all_:
         return f"It {does} worse than the base model"
-    if not up and not down:
+    if not up and not down and not _suspected(changes):
         return f"Whether it {does} better than the base model cannot be told"
     worse = f", and worse on {down}" if down else ""
+    worse += f", and perhaps worse on {_suspected(changes)}" if _suspected(changes) else ""
     return f"It {does} better than the base model on {up} of {all_} measures{worse}"
 
 
@@ -145,8 +159,15 @@ def _paid(costs: _Changes) -> str:
     if not all_:
         return "What that cost on single pictures was not measured."
     lower = sum(change.pictures.value * row.better < 0 for row, _, _, change in costs)
+    doubt = _suspected(costs)
     if down:
-        return f"On single pictures it lost on {down} of {all_} measures."
+        perhaps = f", and perhaps on {doubt} more" if doubt else ""
+        return f"On single pictures it lost on {down} of {all_} measures{perhaps}."
+    if doubt:
+        return (
+            f"On single pictures it may have lost on {doubt} of {all_} measures: by the 95 % interval, "
+            "though not after correction for the number of tests."
+        )
     gained = f" and gained on {up}" if up else ""
     if lower:
         return (

@@ -49,7 +49,7 @@ class Crash(Callback):
 
 
 class Stop(Callback):
-    """Sends SIGTERM to its own process at some hooks (HOOK, STEP), each time that it is started at the next."""
+    """Sends SIGTERM to its own process at some hooks (HOOK, STEP); each process at the next one."""
 
     def __init__(self, at: list[tuple[str, int]], folder: str) -> None:
         self.folder = Path(folder)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from planted import PlantedEncoders, load_prepared, pictures, planted_features, subject, write
 
+from pcclip.checksums import seal
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.encoders import CachedEncoders
 from pcclip.evaluation.encoding.features import FeatureCache
 from pcclip.evaluation.encoding.models import Model
-from pcclip.evaluation.exhibits.files import read_exhibits, read_vectors, write_exhibits
+from pcclip.evaluation.exhibits.files import check_exhibits, read_exhibits, read_vectors, write_exhibits
 from pcclip.evaluation.exhibits.making import Both, question_exhibits
 from pcclip.evaluation.protocols.difference import DifferenceClassification
 from pcclip.evaluation.sets import EvaluationSet
@@ -130,3 +134,77 @@ def test_damaged_exhibits_are_told_with_the_remedy(run: Path):
     finally:
         file.write_text(whole)
     assert read_exhibits(run.parent / "none") == []
+
+
+DAMAGES: list[tuple[tuple[str | int, ...], Any]] = [
+    (("sets",), {"a": 1}),
+    (("sets", 0), "planted"),
+    (("sets", 0, "pictures"), ["a"]),
+    (("sets", 0, "pictures", "x"), 3),
+    (("sets", 0, "confusions"), None),
+    (("sets", 0, "confusions", 0, "classes"), []),
+    (("sets", 0, "confusions", 0, "base"), [[1.0, 2.0], [3.0]]),
+    (("sets", 0, "confusions", 0, "tuned", 0, 0), -1.0),
+    (("sets", 0, "confusions", 0, "tuned", 0, 0), float("nan")),
+    (("sets", 0, "confusions", 0, "tuned", 0, 0), 10**400),
+    (("sets", 0, "rankings", 0, "text"), None),
+    (("sets", 0, "rankings", 0, "base", "top"), {}),
+    (("sets", 0, "rankings", 0, "base", "top", 0, "rank"), "first"),
+    (("sets", 0, "rankings", 0, "base", "top", 0, "value"), [1]),
+    (("sets", 0, "rankings", 0, "tuned", "spearman"), "high"),
+    (("sets", 0, "classes"), []),
+    (("sets", 0, "classes", "asked"), "many"),
+    (("sets", 0, "classes", "lost"), True),
+    (("sets", 0, "pairs"), [1]),
+    (("sets", 0, "pairs", "size", "won_examples", 0, "first"), 1),
+    (("sets", 0, "pairs", "size", "won_examples", 0, "later"), 1),
+    (("schema",), 2),
+    (("schema",), [1]),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), DAMAGES, ids=range(len(DAMAGES)))
+def test_exhibits_that_were_edited_are_told_with_the_remedy(run: Path, tmp_path: Path, path, value):
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    file = copied / "exhibits" / "exhibits.json"
+    record = json.loads(file.read_text())
+    del record["sha256"]
+    at = record
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = value
+    for stored in (record, seal(record)):
+        file.write_text(json.dumps(stored))
+        with pytest.raises(PcclipError, match=r"exhibits\.json: no exhibits of a run .* Delete"):
+            read_exhibits(copied)
+
+
+def test_exhibits_that_were_cut_off_or_lack_a_field_are_told_with_the_remedy(run: Path, tmp_path: Path):
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    file = copied / "exhibits" / "exhibits.json"
+    whole = file.read_bytes()
+    record = json.loads(whole)
+    cuts = [whole[: len(whole) * tenth // 10] for tenth in range(10)]
+    lacking = [
+        json.dumps(seal({"schema": 1, "sets": [{k: v for k, v in record["sets"][0].items() if k != name}]}))
+        for name in record["sets"][0]
+    ]
+    for damaged in [*cuts, *(one.encode() for one in lacking), b"[]", b"null", b"[" * 100_000]:
+        file.write_bytes(damaged)
+        with pytest.raises(PcclipError, match=r"exhibits\.json: no exhibits of a run .* Delete"):
+            read_exhibits(copied)
+
+
+def test_thumbnails_and_vectors_are_compared_with_what_was_written(run: Path, tmp_path: Path):
+    assert check_exhibits(run) == 1
+    for number, name in enumerate(("pictures/*.jpg", "*.npz")):
+        copied = tmp_path / f"run{number}"
+        shutil.copytree(run, copied)
+        file = next((copied / "exhibits").glob(name))
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(PcclipError, match=r"exhibits are damaged .* Delete it"):
+            check_exhibits(copied)

@@ -99,7 +99,7 @@ def go_on(writer: SummaryWriter, former: Iterable[Path], step: int) -> None:
 
 
 def _at(files: Iterable[Path], step: int) -> dict[str, Any]:
-    """What was told of the batch before a step, by tag: of several the last, none from before a later start."""
+    """What was told of the batch before a step, by tag: the last, and none from before a later start."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.compat.proto.event_pb2 import SessionLog
 

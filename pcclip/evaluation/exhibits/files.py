@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,12 @@ from pcclip.checksums import check_seal, seal
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.models import Model
-from pcclip.evaluation.exhibits.kinds import (
-    STAGES,
-    Answer,
-    Answers,
-    Confusion,
-    Ends,
-    PairAnswer,
-    Placed,
-    RankedByText,
-    SetExhibits,
-)
+from pcclip.evaluation.exhibits.kinds import STAGES, Answers, Confusion, SetExhibits
 from pcclip.evaluation.exhibits.making import Both, classes_exhibits, question_exhibits, shown_keys
 from pcclip.evaluation.exhibits.vectors import Vectors, vectors_of
 from pcclip.evaluation.sets import EvaluationSet
 from pcclip.folders import whole_folder
+from pcclip.typed import read_as
 from pcclip.untrusted import parse_json
 
 FOLDER = "exhibits"
@@ -98,9 +90,13 @@ def _thumbnail(data: EvaluationSet, number: int, folder: Path) -> str:
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=90, subsampling=0)
-    name = f"pictures/{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.jpg"
+    name = _name(buffer.getvalue())
     (folder / name).write_bytes(buffer.getvalue())
     return name
+
+
+def _name(thumbnail: bytes) -> str:
+    return f"pictures/{hashlib.sha256(thumbnail).hexdigest()[:20]}.jpg"
 
 
 def read_exhibits(run: Path) -> list[SetExhibits]:
@@ -117,11 +113,36 @@ def read_exhibits(run: Path) -> list[SetExhibits]:
         check_seal(stored)
         if stored["schema"] != _SCHEMA:
             raise ValueError(f"schema {stored['schema']!r}, not {_SCHEMA}")
-        return [_set(one) for one in stored["sets"]]
+        return [_set(one, f"sets[{number}]") for number, one in enumerate(stored["sets"])]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PcclipError(
             f"{file}: no exhibits of a run ({error!r}). Delete {file.parent}: the numbers do not need it."
         ) from error
+
+
+def check_exhibits(run: Path) -> int:
+    """Reads everything of a run's exhibits, and compares the thumbnails with their names.
+
+    Returns:
+        The number of sets.
+
+    Raises:
+        PcclipError: Something is damaged, or gone.
+    """
+    found = read_exhibits(run)
+    for one in found:
+        try:
+            read_vectors(run, one)
+            for name in one.pictures.values():
+                file = run / FOLDER / "pictures" / Path(name).name
+                if _name(file.read_bytes()) != f"pictures/{file.name}":
+                    raise ValueError(f"{file.name} is not as it was written")
+        except (OSError, ValueError) as error:
+            folder = run / FOLDER
+            raise PcclipError(
+                f"{folder}: exhibits are damaged ({error}). Delete it: the numbers do not need it."
+            ) from error
+    return len(found)
 
 
 def read_vectors(run: Path, exhibits: SetExhibits) -> Vectors:
@@ -134,26 +155,13 @@ def read_vectors(run: Path, exhibits: SetExhibits) -> Vectors:
     return Vectors.load(run / FOLDER / f"{exhibits.name}-{exhibits.split}.npz")
 
 
-def _set(stored: dict[str, Any]) -> SetExhibits:
-    return SetExhibits(
-        stored["name"],
-        stored["split"],
-        stored["pictures"],
-        [Confusion(**one) for one in stored["confusions"]],
-        [
-            RankedByText(one["attribute"], one["text"], *(_ends(one[stage]) for stage in STAGES))
-            for one in stored["rankings"]
-        ],
-        None if stored["classes"] is None else _answers(stored["classes"], Answer),
-        {attribute: _answers(one, PairAnswer) for attribute, one in stored["pairs"].items()},
-    )
-
-
-def _ends(stored: dict[str, Any]) -> Ends:
-    top, middle, bottom = ([Placed(**one) for one in stored[name]] for name in ("top", "middle", "bottom"))
-    return Ends(top, middle, bottom, stored["spearman"])
-
-
-def _answers(stored: dict[str, Any], kind: Callable[..., Any]) -> Answers:
-    examples = {name: [kind(**one) for one in stored[name]] for name in ("lost_examples", "won_examples")}
-    return Answers(stored["asked"], stored["lost"], stored["won"], **examples)
+def _set(stored: object, where: str) -> SetExhibits:
+    one = read_as(SetExhibits, stored, where)
+    for confusion in one.confusions:
+        count = len(confusion.classes)
+        for stage in STAGES:
+            matrix = getattr(confusion, stage)
+            square = len(matrix) == count and all(len(row) == count for row in matrix)
+            if not square or not count or not all(math.isfinite(n) and n >= 0 for row in matrix for n in row):
+                raise ValueError(f"{where}: {confusion.metric}, {stage}: no counts of {count} classes")
+    return one

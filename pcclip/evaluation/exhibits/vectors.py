@@ -21,7 +21,7 @@ _SHOWN = 30
 
 FIELDS = ("model", "kind", "attribute", "text")
 """Of each label: which model embedded it (`base`, `tuned`, `pictures`), `class`, `sentence`, `pair` or
-`mean of pairs`, the attribute that it is about or nothing, and what it says."""
+`mean of pairs`, the attribute that it is about (`classes` for none), and what it says."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def vectors_of(both: Both) -> Vectors:
     for stage, subject in zip(STAGES, both.subjects(), strict=True):
         if data.classes and data.prompts:
             rows.append(class_embeddings(subject.encoders, data.classes, data.prompts))
-            labels += [(stage, "class", "", name) for name in data.classes]
+            labels += [(stage, "class", "classes", name) for name in data.classes]
         for one in contrasts:
             texts = dict.fromkeys(
                 text
