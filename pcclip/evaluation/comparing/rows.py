@@ -116,9 +116,11 @@ class Row:
     def number(self, value: float, sign: bool = False) -> str:
         """A value as it is shown."""
         digits = 1 if self.share else 3
+        value *= 100 if self.share else 1  # not by 0.01, which turns 0.9365 into 93.64999
         if sign:  # a small loss stays one: -0.0
-            return f"{value / self.unit:+.{digits}f}"
-        return f"{round(value / self.unit, digits) + 0.0:.{digits}f}"  # never -0.0
+            return f"{value:+.{digits}f}"
+        text = f"{value:.{digits}f}"
+        return text if float(text) else text.removeprefix("-")
 
 
 def choose_rows(metrics: Iterable[str], globs: Sequence[str] | None, everything: bool) -> list[Row]:
