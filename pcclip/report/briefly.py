@@ -63,10 +63,9 @@ def took_line(runs: Sequence[tuple[Finished, Logged]]) -> Line | None:
     facts = [f"{run.summary['steps']:,} steps" for run, _ in runs[:1] if "steps" in run.summary]
     if speeds := [speed for run, logged in runs if (speed := median_speed(run, logged)) is not None]:
         facts.append(f"{mean(speeds):,.0f} samples/s")
-    peaks = [peak for run, _ in runs if (peak := (run.summary.get("cost") or {}).get("peak_memory_bytes"))]
-    gpus = [peak for run, _ in runs if (peak := (run.summary.get("cost") or {}).get("peak_gpu_memory_bytes"))]
-    facts += [f"{max(peaks) / _GIB:.1f} GiB of memory"] * bool(peaks)
-    facts += [f"{max(gpus) / _GIB:.1f} GiB of the GPU's" for _ in gpus[:1]]
+    for name, of in (("peak_memory_bytes", "of memory"), ("peak_gpu_memory_bytes", "of the GPU's")):
+        if peaks := [peak for run, _ in runs if (peak := (run.summary.get("cost") or {}).get(name))]:
+            facts.append(f"{max(peaks) / _GIB:.1f} GiB {of}")
     known = read_provenance(runs[0][0].folder)
     on = f" on {device_of(known.starts[-1])}" if known and known.starts else ""
     each = " each, on average" if len(seconds) > 1 else ""
