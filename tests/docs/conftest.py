@@ -7,6 +7,7 @@ import torch
 from tests.smoke.standins import write_picture
 
 SMALL = {
+    "dashboard": {"enabled": False},  # its figures take seconds
     "data": {"class_path": "pcclip.data.datamodule.DifferenceData",
              "init_args": {"batch_size": 16, "caption_batch_size": 8, "num_workers": 0}},
     "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2, "enable_progress_bar": False},

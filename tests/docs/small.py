@@ -14,7 +14,7 @@ from tests.generation.writing.parrot import completion
 
 FETCHED = "fetches from the network"
 ENVIRONMENT = "makes or enters an environment"
-WEIGHTS = "needs published weights and a GPU"
+WEIGHTS = "needs published weights and a GPU: tests/cli/test_paper_tables.py runs such files on stand-ins"
 SENDS = "sends to the hub"
 SMALL_PAIRS = "{pictures: 20, pairs: 0, method: all}"
 

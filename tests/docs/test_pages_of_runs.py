@@ -1,6 +1,5 @@
 """The README's commands on small data, and those of the pages about runs that it leaves behind."""
 
-import csv
 import json
 import os
 import shutil
@@ -93,8 +92,7 @@ def test_evaluations(docs_world: Path, tmp_path: Path, monkeypatch) -> None:
     save_run(tmp_path / "runs/eurosat-differences/seed0", tmp_path / "base", seed=1)
     run("evaluations", docs_world, tmp_path, {"EUROSAT": "sets"}, {})
     assert (tmp_path / "plot.png").stat().st_size > 0
-    rows = list(csv.DictReader((tmp_path / "all.csv").open()))
-    assert any("ranking/eurosat-mean" in str(row) for row in rows)
+    assert "ranking/eurosat-mean" in (tmp_path / "all.csv").read_text()
 
 
 @pytest.mark.slow
