@@ -32,7 +32,6 @@ def suite(*protocols: dict) -> dict:
     return {"trainer": {"callbacks": [one]}}
 
 
-
 @pytest.fixture(scope="session")
 def docs_world(tmp_path_factory) -> Path:
     """A small model, small stand-ins of sets, and the overlays that make the pages' commands small."""

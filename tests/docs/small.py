@@ -87,7 +87,7 @@ def answer(body: dict[str, Any], _: int) -> tuple[int, dict[str, str], bytes]:
     if "follows" in schema.get("properties", {}):
         return 200, {}, completion(json.dumps({"reason": "so it is", "objects": [], **RATING}))
     spots = sum(json.dumps(body["messages"]).encode()) % 97
-    text = f"The first picture has a larger sheet with {spots} brighter spots than the one in the second picture."
+    text = f"The first picture has a larger sheet with {spots} brighter spots than the one in the second."
     return 200, {}, completion(text)
 
 

@@ -18,6 +18,7 @@ from tests.data.remote.serving_shards import s3_server, served, upload
 from tests.export.exporting import make_run
 from tests.smoke import standins
 
+
 def keys_of(shards: Path) -> list[str]:
     return [key for path in resolve_shards(str(shards)) for key in ShardIndex.load(path).keys]
 

@@ -138,6 +138,7 @@ def test_many_machines(docs_world: Path, tmp_path: Path, free_port: int) -> None
         "PROCESSES": 2,
         "NODES": 1,
         "HEAD": f"127.0.0.1:{free_port}",
+        "GLOBAL_BATCH": 16,
     }
     reasons = {"sbatch": "there is no SLURM here: tests/test_cluster_files.py starts the file's tasks"}
     run("many_machines", docs_world, tmp_path, place, reasons)

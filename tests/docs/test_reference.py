@@ -55,12 +55,8 @@ def test_figures_are_what_make_docs_figures_draws(tmp_path: Path) -> None:
 def anchors(page: Path) -> set[str]:
     """Names of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
-    found: list[str] = []
-    for heading in re.findall(r"^#+ (.+)$", text, re.M):
-        name = anchor(re.sub(r"[`*]", "", heading))
-        before = sum(one == name or one.startswith(f"{name}-") and one[len(name) + 1 :].isdigit() for one in found)
-        found.append(f"{name}-{before}" if before else name)
-    return set(found)
+    names = [anchor(re.sub(r"[`*]", "", one)) for one in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {f"{name}-{n}" if (n := names[:at].count(name)) else name for at, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("page", [README, *sorted(PAGES.glob("**/*.md"))], ids=lambda page: page.stem)

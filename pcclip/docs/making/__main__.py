@@ -1,7 +1,7 @@
 """`python -m pcclip.docs.making`: writes the reference into pcclip/docs/reference/ (`make docs`).
 
-With the word `figures` it draws the pages' figures into pcclip/docs/figures/ instead (`make docs-figures`); those of
-ranked pictures from the finished runs in runs/, and where there are none those figures stay as they are.
+With the word `figures` it draws the pages' figures into pcclip/docs/figures/ instead (`make docs-figures`);
+those of ranked pictures from the finished runs in runs/, and where there are none those stay as they are.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ _PAGES: dict[str, tuple[str, str, dict[str, Sequence[str]]]] = {
     ),
     "pictures.md": (
         "Pictures from arithmetic",
-        "Who draws and who measures (`pictures` of `pcclip arithmetic`, or the callback `PicturesFromArithmetic`).",
+        "Who draws and who measures (`pictures` of `pcclip arithmetic` and of `PicturesFromArithmetic`).",
         {
             "The evaluation": (
                 "pcclip.arithmetic.evaluation:PictureArithmetic",

@@ -1,8 +1,8 @@
 """Pictures of a world in the order of one sentence, by its base and its tuned model (`make docs-figures`).
 
-Which sentence is shown is a rule's choice: of all sentences that ask for more of a measured attribute, in every
-wording, seen and held out, the one whose Spearman correlation with the attribute gains most, and the one that
-gains least or loses most.
+Which sentence is shown is a rule's choice: of all sentences that ask for more of a measured attribute, in
+every wording, seen and held out, the one whose Spearman correlation with the attribute gains most, and the
+one that gains least or loses most.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _all(both: Both) -> Iterator[Shown]:
         subject.encoders.texts([text for one in contrasts for text in one.texts()])
     for one in contrasts:
         for wording in one.question.wordings:
-            yield Shown(
-                ranked_by_text(both, one, wording), both.data, one.values, wording.held_out, asked
-            )
+            yield Shown(ranked_by_text(both, one, wording), both.data, one.values, wording.held_out, asked)
 
 
 def strips(shown: Shown) -> Figure:
@@ -136,7 +134,8 @@ def strips(shown: Shown) -> Figure:
 
 def _row(axes: Any, y: float, stage: str, ends: Ends, shown: Shown) -> None:
     axes.text(0.1, y + 0.28, stage, va="center", fontsize=14, fontweight="bold", color=_INK)
-    axes.text(0.1, y + 0.76, f"ρ {ends.spearman:+.2f}".replace("-", "−"), va="center", fontsize=14, color=_INK)
+    rho = f"\N{GREEK SMALL LETTER RHO} {ends.spearman:+.2f}".replace("-", "\N{MINUS SIGN}")
+    axes.text(0.1, y + 0.76, rho, va="center", fontsize=14, color=_INK)
     middle = (len(ends.middle) - _SHOWN) // 2
     stretches = (ends.top[:_SHOWN], ends.middle[middle : middle + _SHOWN], ends.bottom[-_SHOWN:])
     for number, stretch in enumerate(stretches):

@@ -21,7 +21,9 @@ _LONG = 60
 def page(title: str, intro: str, body: Iterable[str]) -> str:
     """A generated page: what it is about, its contents, and the rest."""
     lines = list(body)
-    return "\n".join([GENERATED, "", f"# {title}", "", intro, "", *contents(lines), "", *lines]).rstrip() + "\n"
+    return (
+        "\n".join([GENERATED, "", f"# {title}", "", intro, "", *contents(lines), "", *lines]).rstrip() + "\n"
+    )
 
 
 def contents(lines: Iterable[str]) -> list[str]:
