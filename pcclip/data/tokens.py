@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from open_clip import SimpleTokenizer
-from open_clip.tokenizer import get_clean_fn
 from torch import Tensor
 
 from pcclip.data.files import write_atomically
@@ -93,6 +91,8 @@ class _Words:
     _suspect = re.compile(r"[^\x20-\x25\x27-\x7e\t\n]")
 
     def __init__(self, tokenizer: Any) -> None:
+        from open_clip.tokenizer import get_clean_fn
+
         self._tokenizer = tokenizer
         self._clean: Callable[[str], str] = tokenizer.clean_fn
         self._lower = self._clean is get_clean_fn("lower")
@@ -101,6 +101,10 @@ class _Words:
 
     @staticmethod
     def fits(tokenizer: Any) -> bool:
+        if not type(tokenizer).__module__.startswith("open_clip"):
+            return False  # a worker that is spawned does not wait for open_clip, which takes seconds
+        from open_clip import SimpleTokenizer
+
         return type(tokenizer) is SimpleTokenizer and tokenizer.reduction_fn is None
 
     def row(self, text: str) -> list[int]:
