@@ -1,11 +1,21 @@
-"""Shared fixtures: a free port, the folder of real data."""
+"""Shared fixtures: a free port, the folder of real data; how tests are shared among processes (`-n`)."""
+
+from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
+# Files whose tests start from one world that takes long to make: one process makes it, and runs them all.
+_ONE_WORLD = re.compile(r"tests/faults/test_(?:(kill)_(?!leftovers)|(clock|damage|full_disk|read_only)\.)")
+_LONG = re.compile(r"tests/(cli|faults)/")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
@@ -23,3 +33,31 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("PCCLIP_TEST_DATA is unset: no real data to test on")
     return Path(folder)
+
+
+def _unit(nodeid: str) -> str:
+    """What is run in one process: a file, or all that share a world."""
+    found = _ONE_WORLD.match(nodeid)
+    return f"world of {'kills' if found[1] else 'damage'}" if found else nodeid.split("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that short ones fill the end and no process waits for another."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {_unit(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: _unit(item.nodeid) not in slow and not _LONG.match(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """`--dist loadfile` by units, in the order of collection; xdist's own puts files of few tests last."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid)
+
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Units(config, log)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from fitting import SPLITS, STEPS, fit_words, losses, prepare, unmeasured
+from fitting import SPLITS, STEPS, losses, prepare, unmeasured
 from safetensors.torch import load_file
 
 from pcclip.cli import main
