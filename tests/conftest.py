@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
 # Files whose tests start from one world that takes long to make: one process makes it, and runs them all.
-_ONE_WORLD = re.compile(r"tests/faults/test_(?:(kill)_(?!leftovers)|(clock|damage|full_disk|read_only)\.)")
+_WORLDS = {
+    "a fit": "tests/cli/test_(bad_input|dashboard|evaluate_run|evaluation_over_ranks|fit|mistakes"
+    "|report_of_runs|stops_and_ranks).py",
+    "kills": "tests/faults/test_kill_(anytime|stops|twins|workers).py",
+    "damage": "tests/faults/test_(clock|damage|full_disk|read_only).py",
+}
 _LONG = re.compile(r"tests/(cli|faults)/")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
@@ -37,8 +42,8 @@ def real_data() -> Path:
 
 def _unit(nodeid: str) -> str:
     """What is run in one process: a file, or all that share a world."""
-    found = _ONE_WORLD.match(nodeid)
-    return f"world of {'kills' if found[1] else 'damage'}" if found else nodeid.split("::")[0]
+    file = nodeid.split("::")[0]
+    return next((world for world, files in _WORLDS.items() if re.fullmatch(files, file)), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
