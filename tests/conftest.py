@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,15 @@ def _unit(nodeid: str) -> str:
     """What is run in one process: a file, or all that share a world."""
     file = nodeid.split("::")[0]
     return next((world for world, files in _WORLDS.items() if re.fullmatch(files, file)), file)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Imports a lot that stays: the garbage collector neither holds it up nor looks through it afterwards."""
+    gc.disable()
+    yield
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
