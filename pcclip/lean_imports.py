@@ -23,7 +23,8 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if len(sys.modules) > before + _MANY:
-            gc.freeze()
+            gc.freeze()  # and back, to where what is old is: no collection of the young looks through it
+            gc.unfreeze()
         if enabled:
             gc.enable()
 

@@ -50,11 +50,10 @@ def _unit(nodeid: str) -> str:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Imports a lot that stays: the garbage collector neither holds it up nor looks through it afterwards."""
+    """Imports a lot that stays: the garbage collector does not hold it up."""
     gc.disable()
     yield
     gc.enable()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
