@@ -16,10 +16,11 @@ _GOES_ON = dict.fromkeys(("fit", "resume"), "`pcclip resume` goes on with its fo
 
 
 def _trainer(arguments: list[str]) -> None:
-    from pcclip.lean_imports import import_torchmetrics
+    from pcclip.lean_imports import import_torchmetrics, uncollected
 
-    import_torchmetrics()
-    from pcclip.trainer_cli import run  # imports torch and Lightning
+    with uncollected():
+        import_torchmetrics()
+        from pcclip.trainer_cli import run  # imports torch and Lightning
 
     run(arguments)
 
@@ -102,9 +103,12 @@ def _function(module: str, name: str, positional: bool = False) -> Callable[[lis
     def verb(arguments: list[str]) -> None:
         import importlib
 
+        from pcclip.lean_imports import uncollected
         from pcclip.parsing import call
 
-        call(getattr(importlib.import_module(module), name), arguments, name, positional)
+        with uncollected():
+            function = getattr(importlib.import_module(module), name)
+        call(function, arguments, name, positional)
 
     return verb
 

@@ -87,6 +87,11 @@ def fit_words(place: Path, version: str, *more: str) -> list[str]:
     ]
 
 
+def unmeasured(place: Path, version: str, *more: str) -> list[str]:
+    """A fit without evaluations, which take most of its time: where only its training is looked at."""
+    return fit_words(place, version, "--trainer.callbacks=[]", *more)
+
+
 def losses(run: Path) -> dict[int, float]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

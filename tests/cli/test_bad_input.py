@@ -5,7 +5,7 @@ import json
 import tarfile
 
 import pytest
-from fitting import fit_words
+from fitting import fit_words, unmeasured
 
 from pcclip.cli import main
 
@@ -74,7 +74,7 @@ def without_difference(name, data):
 )
 def test_a_bad_record_stops_the_fit_by_file_and_key(place, tmp_path, capsys, change, says):
     shards = damaged(place, tmp_path / "bad", change)
-    assert main(fit_words(place, f"bad-{tmp_path.name}", f"--data.triples={shards}")) == 1
+    assert main(unmeasured(place, f"bad-{tmp_path.name}", f"--data.triples={shards}")) == 1
     error = capsys.readouterr().err
     assert "Traceback" not in error[error.index("pcclip fit:") :]
     for text in (str(tmp_path / "bad/0000"), *says):
@@ -114,7 +114,7 @@ def test_a_bank_of_another_model_is_refused(place, tmp_path, capsys):
     torch.manual_seed(1)
     save_folder(load_towers("pcclip-tiny", random_init=True), tmp_path / "other")
     bank = f"--data.bank={tmp_path / 'bank'}"
-    assert main(fit_words(place, "own", bank, "--trainer.max_steps=1")) == 0
+    assert main(unmeasured(place, "own", bank, "--trainer.max_steps=1")) == 0
     capsys.readouterr()
     assert main(fit_words(place, "foreign", bank, f"--model.name=local-dir:{tmp_path / 'other'}")) == 1
     error = capsys.readouterr().err

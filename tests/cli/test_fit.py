@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from fitting import SPLITS, STEPS, fit_words, losses, prepare
+from fitting import SPLITS, STEPS, losses, prepare, unmeasured
 from safetensors.torch import load_file
 
 from pcclip.cli import main
@@ -59,7 +59,7 @@ def test_both_payloads_give_the_same_losses(place, whole):
     words = ["--data.payload=keys", f"--data.bank={place / 'bank'}"]
     words += [f"--data.{n}triples={place / 'keys/triples'}/{s}" for n, s in SPLITS.items()]
     pictures = json.dumps([str(place / "data/pictures" / split) for split in ("train", "validation")])
-    assert main(fit_words(place, "keys", *words, f"--data.pictures={pictures}")) == 0
+    assert main(unmeasured(place, "keys", *words, f"--data.pictures={pictures}")) == 0
     from_bank, from_pixels = losses(place / "runs/small/keys"), losses(whole)
     assert len(from_bank) == STEPS
     assert from_bank == pytest.approx(from_pixels, abs=1e-4)
@@ -68,7 +68,7 @@ def test_both_payloads_give_the_same_losses(place, whole):
 
 def test_pictures_of_triples_go_through_the_tower_once(place, whole):
     bank = place / "own-bank"
-    assert main(fit_words(place, "own-bank", f"--data.bank={bank}")) == 0
+    assert main(unmeasured(place, "own-bank", f"--data.bank={bank}")) == 0
     assert losses(place / "runs/small/own-bank") == pytest.approx(losses(whole), abs=1e-4)
     sets = [ShardIndex.load(p) for s in SPLITS.values() for p in (place / "data/triples" / s).glob("*.tar")]
     triples = [json.loads(index.read(i, "json")) for index in sets for i in range(len(index))]
@@ -77,13 +77,13 @@ def test_pictures_of_triples_go_through_the_tower_once(place, whole):
 
 def test_precomputed_tokens_change_nothing(place, whole):
     words = ["--data.precompute_tokens=true", f"--data.cache_dir={place / 'tokens'}"]
-    assert main(fit_words(place, "tokens", *words)) == 0
+    assert main(unmeasured(place, "tokens", *words)) == 0
     assert list((place / "tokens").iterdir())
     assert losses(place / "runs/small/tokens") == pytest.approx(losses(whole), abs=1e-7)
 
 
 def test_without_a_terminal_progress_is_a_few_lines(place, capfd):
-    assert main(fit_words(place, "shown", "--trainer.enable_progress_bar=true")) == 0
+    assert main(unmeasured(place, "shown", "--trainer.enable_progress_bar=true")) == 0
     said = capfd.readouterr().err.splitlines()
     lines = [line for line in said if line.startswith("step ") and line.endswith("left")]
     assert len(lines) == 10
@@ -98,7 +98,7 @@ def test_captions_train_beside_differences(place):
         "--model.caption_objective=pcclip.objective.CaptionInfoNCE",
         "--model.caption_weight=0.5",
     ]
-    assert main(fit_words(place, "rehearsal", *words)) == 0
+    assert main(unmeasured(place, "rehearsal", *words)) == 0
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(place / "runs/small/rehearsal"))
@@ -112,7 +112,7 @@ def test_captions_train_beside_differences(place):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_keys_of_the_batch(place, capsys):
-    words = fit_words(place, "hot", "--model.optimizer.lr=1e30", "--model.lr_scheduler=null")
+    words = unmeasured(place, "hot", "--model.optimizer.lr=1e30", "--model.lr_scheduler=null")
     assert main(words) == 1
     assert "is not finite at step" in capsys.readouterr().err
     record = json.loads((place / "runs" / "small" / "hot" / "nonfinite-rank0.json").read_text())
@@ -127,7 +127,7 @@ def test_a_compiled_text_tower_trains_as_one_that_is_not(place):
     pytest.importorskip("triton")
     short = ["--trainer.max_steps=3", "--checkpoint.every_n_train_steps=100"]
     for version, words in (("plain", []), ("compiled", ["--model.compile_text=true"])):
-        assert main(fit_words(place, f"compile-{version}", *short, *words)) == 0
+        assert main(unmeasured(place, f"compile-{version}", *short, *words)) == 0
     plain, compiled = (losses(place / "runs/small" / f"compile-{v}") for v in ("plain", "compiled"))
     assert sorted(plain) == [0, 1, 2]
     assert compiled == pytest.approx(plain, abs=1e-5)

@@ -1,9 +1,9 @@
-"""Weights spread over processes (FSDP2, gloo) train, evaluate, stop and go on as those of one process."""
+"""Fits over processes (DDP, FSDP2; gloo) train, evaluate, stop and go on as those of one process."""
 
 import json
 
 import pytest
-from fitting import losses
+from fitting import fit_words, losses
 from ranked import BARE, PLAIN, assert_same, fit, full, moved, over
 from safetensors.torch import load_file
 
@@ -15,7 +15,8 @@ CLIPPED = ["--trainer.gradient_clip_val=0.5", "--model.objective.learn_temperatu
 @pytest.fixture(scope="session")
 def one(place):
     """Of one process: with its evaluations, a learned temperature and clipped gradients."""
-    return fit(place, "one-process", *PLAIN, *CLIPPED)
+    assert main(fit_words(place, "one-process", *PLAIN, *CLIPPED)) == 0
+    return place / "runs/small/one-process"
 
 
 def numbers(summary, at=""):
@@ -28,9 +29,11 @@ def numbers(summary, at=""):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=full)])
-def test_spread_weights_train_and_are_evaluated_as_those_of_one_process(place, one, ranks):
-    run = fit(place, f"spread-{ranks}", *PLAIN, *CLIPPED, *over(ranks, "fsdp2"))
+@pytest.mark.parametrize(
+    ("ranks", "strategy"), [(2, "ddp"), (2, "fsdp2"), pytest.param(4, "fsdp2", marks=full)]
+)
+def test_several_processes_train_and_are_evaluated_as_one(place, one, ranks, strategy):
+    run = fit(place, f"{strategy}-{ranks}", *PLAIN, *CLIPPED, *over(ranks, strategy))
     assert_same(run, one)
     assert moved(run, place) > 1e-2
     for written in ("model", "interpolated"):

@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 START = """
-import sys
-from pcclip.lean_imports import import_torchmetrics
-import_torchmetrics()
-import pcclip.trainer_cli, pcclip.callbacks.evaluation
+import gc, sys
+from pcclip.lean_imports import import_torchmetrics, uncollected
+with uncollected():
+    import_torchmetrics()
+    import pcclip.trainer_cli, pcclip.callbacks.evaluation
+    print(gc.isenabled())
+print(gc.isenabled(), gc.get_freeze_count())
 import pcclip.evaluation.protocols.zero_shot, pcclip.evaluation.protocols.difference
 print(*(name for name in ("scipy.signal", "scipy.stats", "matplotlib.pyplot") if name in sys.modules))
 
@@ -27,4 +30,4 @@ print(bool(RequirementCache("matplotlib")))
 def test_a_fit_starts_without_plots_and_statistics():
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["", "8.0 True True", "True"]
+    assert done.stdout.splitlines() == ["False", "True 0", "", "8.0 True True", "True"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fitting import command
+from fitting import command, experiment
 from ranked import full
 
 from pcclip.cli import main
@@ -27,8 +27,16 @@ RANGE = {"low": 1e-4, "high": 1e-2, "log": True, "also": ["model.lr_scheduler.ma
 
 
 def write(place: Path, stem: str, **settings) -> Path:
+    """A sweep over a fit that measures what a sweep looks at, and little of it."""
+    fit = experiment(place / "data", place / "base")
+    fit["data"]["init_args"]["num_workers"] = 0
+    suite = fit["trainer"]["callbacks"][0]["init_args"]
+    zero_shot, difference, _ = suite["evaluations"][0]["protocols"]
+    suite["evaluations"][0]["protocols"] = [zero_shot, difference | {"init_args": {"pairs": 200}}]
+    suite["interpolation"] = None
+    (place / "swept.yaml").write_text(json.dumps(fit))
     file = place / f"{stem}.json"
-    fixed = {"name": stem, "runs": str(place / "sweeps"), "fit": f"--config '{place / 'fit.yaml'}'"}
+    fixed = {"name": stem, "runs": str(place / "sweeps"), "fit": f"--config '{place / 'swept.yaml'}'"}
     file.write_text(json.dumps(fixed | settings))
     return file
 
@@ -89,7 +97,7 @@ def test_a_killed_sweep_loses_and_doubles_no_trial(place, swept, tmp_path):
         "trial001",
         "trial002",
     ]
-    fit = f"--config={place / 'fit.yaml'}"
+    fit = f"--config={place / 'swept.yaml'}"
     undisturbed = Sweep(fit, {LR: Range(**RANGE)}, tmp_path, None, "random", 0, ("a",), ("b",))
     storage = Storage(undisturbed, {})
     assert [one.params for one in there] == [storage.take(3).params for _ in range(3)]
@@ -97,7 +105,7 @@ def test_a_killed_sweep_loses_and_doubles_no_trial(place, swept, tmp_path):
 
 
 def test_a_trial_is_the_users_fit_but_for_the_swept_keys_and_the_test_split(place, swept):
-    base = common(resolve([f"--config={place / 'fit.yaml'}"]), [])
+    base = common(resolve([f"--config={place / 'swept.yaml'}"]), [])
     suite, theirs = "trainer.callbacks.0.test", {"weights_only": True}  # which every fit has
     for trial in trials(swept):
         own = common(resolve([f"--config={swept / f'trial{trial.number:03d}/config.yaml'}"]), [])
@@ -163,7 +171,7 @@ def test_other_ranges_are_refused_and_more_trials_are_not(place, swept, capsys):
     assert f"{LR} was" in said
     assert "another `name`" in said
     words = ["sweep", f"--config={place / 'killed.json'}"]
-    assert main([*words, f"--fit=--config='{place / 'fit.yaml'}' --data.batch_size=8"]) == 1
+    assert main([*words, f"--fit=--config='{place / 'swept.yaml'}' --data.batch_size=8"]) == 1
     assert "data.batch_size was 16 and is 8" in capsys.readouterr().err
     assert main([*words, "--trials=2"]) == 0
     assert len(trials(swept)) == 3
@@ -188,7 +196,7 @@ def test_mistakes_are_told_before_anything_is_made(place, capsys, settings, said
 def test_two_workers_end_with_ctrl_c_and_a_diverging_trial_is_recorded(place, capsys):
     file = write(
         place, "parallel", trials=9, sampler="grid", workers=2,
-        fit=f"--config={place / 'fit.yaml'} --model.lr_scheduler=null",
+        fit=f"--config={place / 'swept.yaml'} --model.lr_scheduler=null",
         ranges={LR: {"values": [1e-3, 1e30]}},
     )  # fmt: skip
     folder = place / "sweeps" / "parallel"
@@ -215,7 +223,7 @@ def test_two_workers_end_with_ctrl_c_and_a_diverging_trial_is_recorded(place, ca
 def test_seeds_are_averaged_and_a_killed_fit_is_taken_up_once_more(place):
     file = write(
         place, "seeds", trials=1, seeds=[3, 4], ranges={LR: {"values": [1e-3]}}, workers=1,
-        fit=f"--config={place / 'fit.yaml'} --trainer.max_steps=6",
+        fit=f"--config={place / 'swept.yaml'} --trainer.max_steps=6",
     )  # fmt: skip
     folder = place / "sweeps" / "seeds"
     process = start(place, file)

@@ -228,8 +228,11 @@ def test_a_dataset_travels_without_a_model(triples):
 
 _LEFT_OPEN = """
 import sys, time
+import torch.utils.data
 from torch.utils.data import Dataset
 from pcclip.data.stream import ResumableLoader
+
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds, not 5, that torch gives each worker
 
 class Batches(Dataset):
     def __getitem__(self, at):

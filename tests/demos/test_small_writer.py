@@ -11,10 +11,12 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pcclip.data.sources.shapes import Shapes
+from pcclip.demos import command
 from pcclip.demos.claims import Judgement, judge
 from pcclip.demos.language_model import encode_prompts, make_model, make_tokenizer
 from pcclip.demos.lessons import SPARE_CAPTIONS, Lesson, Lessons
 from pcclip.demos.packing import IGNORED, Tokens, pack
+from pcclip.demos.small_writer import train
 from pcclip.demos.told import differing
 from pcclip.generation.prompts import PromptTemplate
 from pcclip.generation.rows import Row
@@ -95,32 +97,18 @@ def test_a_packed_batch_is_what_questions_one_by_one_are(lessons: list[Lesson]) 
             assert mine == pytest.approx(alone, abs=1e-4)
 
 
-def train(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pcclip.demos.small_writer",
-            "--out",
-            str(out),
-            "--prompt",
-            str(PROMPT),
-            *TINY,
-            *more,
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+def words(out: Path, *more: str) -> list[str]:
+    return ["--out", str(out), "--prompt", str(PROMPT), *TINY, *more]
 
 
 @pytest.mark.slow
-def test_it_is_saved_as_transformers_loads_it_and_made_once(tmp_path: Path) -> None:
+def test_it_is_saved_as_transformers_loads_it_and_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "writer"
     (tmp_path / ".writer.partial" / "model").mkdir(parents=True)  # a run that was killed
-    first = train(out)
-    assert first.returncode == 0, first.stderr
+    monkeypatch.setattr(sys, "argv", ["small_writer", *words(out)])
+    command(train)
     assert [path.name for path in tmp_path.iterdir()] == ["writer"]
     tokenizer, model = (
         AutoTokenizer.from_pretrained(out / "model"),
@@ -135,9 +123,16 @@ def test_it_is_saved_as_transformers_loads_it_and_made_once(tmp_path: Path) -> N
     assert encode_prompts(tokenizer, [messages]) == [engines]
     assert tokenizer.decode(engines[-2:]) == "<|end|><|assistant|>"
     before = (out / "model" / "model.safetensors").read_bytes()
-    again = train(out)
-    assert (again.returncode, "already made" in again.stdout) == (0, True)
+    capsys.readouterr()
+    command(train)
+    assert "already made" in capsys.readouterr().out
     assert (out / "model" / "model.safetensors").read_bytes() == before
-    other = train(out, "--seed", "1")
+    other = subprocess.run(
+        [sys.executable, "-m", "pcclip.demos.small_writer", *words(out, "--seed", "1")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
     assert other.returncode == 1
     assert "'seed' (0, now 1)" in other.stderr

@@ -112,12 +112,6 @@ def in_the_hub(folder: Path, cache: Path) -> Path:
     return cache
 
 
-def test_open_clip(run: Path, pictures: list[Path], tmp_path: Path) -> None:
-    out = tmp_path / "exported"
-    assert main(["export", str(run), "--to", "open_clip", "--out", str(out)]) == 0
-    agree(elsewhere(OPEN_CLIP, f"local-dir:{out}", pictures), 1, run / "model", pictures)
-
-
 def test_transformers(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     """A whole model, and the text tower of one whose image tower is no vision transformer."""
     out, text = tmp_path / "exported", tmp_path / "text"
@@ -140,13 +134,17 @@ def test_transformers(run: Path, pictures: list[Path], tmp_path: Path) -> None:
     assert again[2].text_fingerprint() == before[2].text_fingerprint()
 
 
-def test_hub_folder(run: Path, pictures: list[Path], tmp_path: Path) -> None:
-    """As the hub's client has it after an upload and a download."""
-    out = tmp_path / "exported"
+def test_open_clip_from_a_folder_and_both_libraries_from_the_hub(
+    run: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    """The latter as the hub's client has it after an upload and a download."""
+    alone, out = tmp_path / "open_clip", tmp_path / "exported"
+    assert main(["export", str(run), "--to", "open_clip", "--out", str(alone)]) == 0
     assert main(["export", str(run), "--out", str(out)]) == 0
     hub = in_the_hub(out, tmp_path / "hub")
-    found = elsewhere(OPEN_CLIP + TRANSFORMERS, "hf-hub:someone/tuned", pictures, hub)
-    agree(found, 2, run / "model", pictures)
+    code = f"{OPEN_CLIP}\nname = 'hf-hub:someone/tuned'\n{OPEN_CLIP}{TRANSFORMERS}"
+    found = elsewhere(code, f"local-dir:{alone}", pictures, hub)
+    agree(found, 3, run / "model", pictures)
 
 
 @pytest.mark.slow

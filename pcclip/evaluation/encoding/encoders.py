@@ -70,8 +70,11 @@ class TowerEncoders:
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """A `TextEncoder`."""
+        from pcclip.data.tokens import quick  # imports torch
+
+        tokens = quick(self._towers.tokenizer)(texts)
         with _evaluating(self._towers):
-            return _unit_rows(self._towers.encode_texts(self._towers.tokenizer(texts).to(self._device)))
+            return _unit_rows(self._towers.encode_texts(tokens.to(self._device)))
 
 
 class CachedEncoders:

@@ -79,13 +79,13 @@ def test_a_schema_goes_as_response_format(parrot: Start) -> None:
         (200, {}, b'{"choices": []}'),
         (200, {}, b'["not an object"]'),
         (200, {"Content-Length": "9999", "Connection": "close"}, b"cut"),
-        0.6,
+        3.0,
     ],
     ids=["500", "503", "429", "cut JSON", "no choice", "a list", "cut body", "time-out"],
 )
 def test_what_may_pass_is_tried_again(parrot: Start, trouble) -> None:
     server = parrot(lambda body, number: trouble if number == 1 and body["seed"] % 4 == 0 else None)
-    answers, writer = ask(server, 12, timeout=0.3 if trouble == 0.6 else 5.0)
+    answers, writer = ask(server, 12, timeout=1.0 if trouble == 3.0 else 5.0)
     assert [a.text for a in answers] == [f"parrot says: q{n}" for n in range(12)]
     assert [a.error for a in answers] == [None] * 12
     assert writer.statistics() == {"retries": 3}
@@ -111,7 +111,7 @@ def test_what_does_not_pass_is_one_rows_error(parrot: Start) -> None:
 
 @pytest.mark.parametrize("dated", [False, True], ids=["seconds", "date"])
 def test_all_requests_wait_as_long_as_the_server_says(parrot: Start, dated: bool) -> None:
-    wait = 2.0 if dated else 0.7  # dates have whole seconds only
+    wait = 2.0 if dated else 1.2  # dates have whole seconds only
     told: list[float] = []
 
     def misbehave(body: dict, number: int) -> tuple[int, dict, bytes] | None:
@@ -125,7 +125,7 @@ def test_all_requests_wait_as_long_as_the_server_says(parrot: Start, dated: bool
     assert all(a.error is None for a in answers)
     least = wait - (1.05 if dated else 0.0)
     # Those that were under way already may still arrive just after the word to wait.
-    late = [t for t in server.times if told[0] + 0.2 < t < told[0] + least]
+    late = [t for t in server.times if told[0] + 0.4 < t < told[0] + least]
     assert late == []
     assert len([t for t in server.times if t >= told[0] + least]) >= 30
 
