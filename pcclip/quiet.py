@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 
 _WARNINGS = {
@@ -48,8 +50,19 @@ def _keep(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_LOG_STARTS)
 
 
+def lively() -> bool:
+    """Whether something may be drawn: standard error is a terminal, and it is not a CI's (`CI=1`)."""
+    return (
+        sys.stderr.isatty()
+        and os.environ.get("CI", "") in ("", "0", "false")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
 def quiet() -> None:
     """Drop those messages in this process; our own logs go to standard error, plainly."""
+    if not lively():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries draw bars at downloads even into files
     own = logging.getLogger("pcclip")
     if not own.handlers and not logging.getLogger().handlers:  # else others care for logs
         handler = logging.StreamHandler()

@@ -25,6 +25,7 @@ from pcclip.data.batches import (
 )
 from pcclip.data.identity import identity
 from pcclip.data.index import ShardIndex
+from pcclip.data.indexes import load_indexes
 from pcclip.data.present import keep_present
 from pcclip.data.records import Payload
 from pcclip.data.remote.ahead import room_for
@@ -249,8 +250,9 @@ class DifferenceData(LightningDataModule):
         return self._trainer().strategy.root_device.type == "cuda"
 
     def _indexes(self, shards: Shards) -> list[ShardIndex]:
-        found = [ShardIndex.load(path, self.cache_dir) for path in resolve_shards(shards, self.remote)]
-        index_all(found)
+        leads = self._trainer().is_global_zero
+        found = load_indexes(resolve_shards(shards, self.remote), self.cache_dir, leads)
+        index_all(found, progress=leads)
         return found
 
     def _named(self) -> list[Shards]:

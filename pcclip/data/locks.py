@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from pcclip.data.progress import lively
+from pcclip.quiet import lively
 from pcclip.errors import PcclipError
 
 
