@@ -120,9 +120,8 @@ def _parts_of_run(run: Path) -> Iterator[Callable[[], str]]:
 
 
 def _check_all(run: Path, parts: Iterator[Callable[[], str]]) -> None:
-    faults = []
+    faults, listed = [], list(parts)
     with progress_bar(transient=True) as bar:
-        listed = list(parts)
         task = bar.add_task(f"checking {run.name}", total=len(listed))
         for part in listed:
             try:
