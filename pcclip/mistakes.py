@@ -43,6 +43,8 @@ _OF_OTHER_VERBS = {
 }
 _LISTED = 14
 """Most names in a message."""
+_NO_SETTINGS = ("config", "help", "print_config", "print_shtab")
+"""Options that a configuration cannot set."""
 
 
 @dataclass
@@ -195,7 +197,7 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
     place = _place([*keys, name], words)
     if near := nearest(name, known):
         return f"{place}there is no such setting. Is {near} meant?"
-    shown = sorted(known)
+    shown = sorted(one for one in known if one.rpartition(".")[2] not in _NO_SETTINGS)
     if len(shown) <= _LISTED:
         return f"{place}there is no such setting. There are {', '.join(shown)}."
     option = (

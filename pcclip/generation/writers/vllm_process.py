@@ -41,9 +41,9 @@ class EngineProcess:
         environment: Mapping[str, str],
         log: str | None,
     ) -> None:
+        self._log = Path(log).open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
         life_read, self._life = os.pipe()
-        self._log = Path(log).open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             # -P keeps the script's folder, whose modules are ours, off the engine's path.
             [python, "-P", str(_SCRIPT), str(theirs.fileno()), str(life_read)],
