@@ -14,6 +14,7 @@ from pcclip.data.remote.options import RemoteOptions
 from pcclip.errors import PcclipError
 
 _MODEL, _SUMMARY, _CONFIG = "open_clip_config.json", "summary.json", "config.yaml"
+_TRANSFORMERS = "config.json"
 
 
 def inspect(
@@ -42,8 +43,14 @@ def inspect(
         print(check_bank(folder))
     elif (folder / _SUMMARY).is_file() or (folder / _CONFIG).is_file():
         _check_all(folder, _parts_of_run(folder))
-    elif (folder / _MODEL).is_file():
+    elif any((folder / name).is_file() for name in (_MODEL, _TRANSFORMERS)):
         print(check_model(folder))
+    elif runs := sorted(file.parent for file in folder.glob(f"*/{_CONFIG}")):
+        raise PcclipError(f"{path}: is a folder of runs. Is {runs[-1]} meant?")
+    elif folder.is_file() and folder.suffix != ".tar":
+        raise PcclipError(
+            f"{path}: is a file, but no tar. Name a set's folder, a bank, a model's folder or a run."
+        )
     else:
         inspect_set(path, samples, pictures, decode, as_json, remote)
 

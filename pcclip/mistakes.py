@@ -14,7 +14,13 @@ from typing import Any
 
 from pcclip.config_files import find, named
 
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list, as [A,B]",
+}
 _KEY = re.compile(r'Parser key "([^"]+)"(?: element \d+)?:\s*(.*)', re.S)
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
 _CALLABLE = re.compile(r"Type .* expects a function or a callable class: (.*)", re.S)
@@ -41,6 +47,8 @@ _OF_OTHER_VERBS = {
     "writer": "write",
     "judges": "judge",
 }
+_FILES = (".yaml", ".yml", ".json")
+"""Endings of settings that may be files as well as classes."""
 _LISTED = 14
 """Most names in a message."""
 _NO_SETTINGS = ("config", "help", "print_config", "print_shtab")
@@ -114,7 +122,9 @@ def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> s
         return _wrong_class(found, match[1] or found.value, match[2], words)
     if "Importing '" in text:
         return f"{_place(found.keys, words)}{text} (what a configuration may name: pcclip/docs/configs.md)"
-    if match := _NO_PATH.match(text):
+    if (match := _NO_PATH.match(text)) and re.match(r"[-+]?[\d.,]", match[1]):
+        return f"{_place(found.keys, words)}{match[1]!r} is not a number (decimals have a point)."
+    if match:
         return f"{_place(found.keys, words)}there is no class {match[1]}. Give its whole path: MODULE.CLASS."
     if (match := _EXPECTED.match(text)) and not text.startswith("Expected a path but "):
         found.expected.append(match[1])
@@ -228,6 +238,8 @@ def _imported(path: str) -> Any:
 
 def _no_class(found: _Found, text: str, words: Sequence[str]) -> str:
     path = found.owner or text
+    if path.endswith(_FILES):
+        return _no_file(found, path, words)
     module, _, name = path.rpartition(".")
     known: list[str] = []
     while module and not known:
@@ -268,6 +280,12 @@ def _wrong_class(found: _Found, path: str, wanted: str, words: Sequence[str]) ->
     return f"{_place(found.keys, words)}{path} is no {wanted}.{ask}"
 
 
+def _no_file(found: _Found, path: str, words: Sequence[str]) -> str:
+    place = _place(found.keys, words)
+    counts = "" if place.startswith("--") else " In a configuration, paths count from its own folder."
+    return f"{place}{path}: there is no such file.{counts}"
+
+
 def _of_type(found: _Found, words: Sequence[str]) -> str:
     kinds, choices = [], list[str]()
     for text in found.expected:
@@ -277,6 +295,14 @@ def _of_type(found: _Found, words: Sequence[str]) -> str:
             name = re.sub(r"<class '([^']+)'>", r"\1", text)
             kinds.append(_KINDS.get(name, name))
     wanted = " or ".join(dict.fromkeys([*kinds, *(["one of " + ", ".join(choices)] if choices else [])]))
+    if not wanted and found.value.endswith(_FILES):
+        return _no_file(found, found.value, words)
+    if wanted.endswith("is abstract"):
+        key = ".".join(found.keys)
+        return (
+            f"{key}: no class is named. Give a configuration that names one, before the options, or "
+            f"--{key}=MODULE.CLASS."
+        )
     near = nearest(found.value, choices)
     ask = f" Is {near} meant?" if near else ""
     return f"{_place(found.keys, words)}{found.value!r} is not {wanted}.{ask}"

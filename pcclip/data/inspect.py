@@ -80,6 +80,8 @@ def inspect_shards(
     Raises:
         PcclipError: The shards, or those of `pictures`, cannot be found at all.
     """
+    if samples < 0:
+        raise PcclipError(f"samples={samples}: give 0 or more")
     paths = resolve_shards(shards, remote)
     known = _key_hashes(resolve_shards(pictures, remote)) if pictures is not None else None
     report = InspectReport(str(shards), "pictures", shards=len(paths))

@@ -52,6 +52,10 @@ def prepare(
     """
     start = time.perf_counter()
     folder = Path(out)
+    if not out.strip() or records_per_shard < 1:
+        raise PcclipError(
+            f"out={out!r}, records_per_shard={records_per_shard}: give the name of a folder, and at least 1."
+        )
     if differences is not None and not isinstance(source, DescribedPictures):
         raise PcclipError(
             f"{source.name}: has no attributes to write differences from. Set 'differences: null' to make "

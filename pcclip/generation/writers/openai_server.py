@@ -82,6 +82,11 @@ class OpenAIServer(Writer):
                 f"writer: concurrency {self.concurrency}, timeout {self.timeout}, retries {self.retries}: "
                 "give 1 or more, seconds above 0, and 0 or more."
             )
+        if not self.url.startswith(("http://", "https://")):
+            raise PcclipError(
+                f"writer.url: {self.url!r} is no address of a server. Give all of it, as "
+                "http://localhost:8000/v1."
+            )
         self._counts = Counter[str]()
         self._not_before = 0.0
 
