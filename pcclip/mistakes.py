@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pcclip.config_files import find, named
+from pcclip.mistaken_options import missing, nearest, options, settings_of, unrecognised, without_value
 
 _KINDS = {
     "int": "a whole number",
@@ -34,10 +34,6 @@ _NO_SUBCLASS = re.compile(r"Import path (?:(\S+) )?does not correspond to a subc
 _GIVEN = re.compile(r"Given value: (.*)")
 _NO_PATH = re.compile(r"Expected a dot import path string: (\S+)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*?)(?:\. Got value: .*)?)?$")
-_SHIPPED = {"prepare": "data_recipes/", "write": "data_recipes/", "judge": "data_recipes/"} | dict.fromkeys(
-    ("fit", "validate", "test", "evaluate", "arithmetic", "sweep"), "experiments/"
-)
-"""Verbs that need a configuration, and the folder with some."""
 _OF_OTHER_VERBS = {
     "trainer": "fit",
     "model": "fit",
@@ -74,11 +70,11 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
         parser: That of the verb.
     """
     if message.startswith("the following arguments are required: "):
-        return _missing(message.partition(": ")[2].split(", "), words, parser)
+        return missing(message.partition(": ")[2].split(", "), words, parser)
     if message.startswith("unrecognized arguments: "):
-        return _unrecognised(message.partition(": ")[2].split()[0], parser)
+        return unrecognised(message.partition(": ")[2].split()[0], parser)
     if found := re.fullmatch(r"argument (\S+): expected .*argument.*", message):
-        return _without_value(found[1], message, words)
+        return without_value(found[1], message, words)
     given = _GIVEN.search(message)  # of the innermost choice, which comes first
     found_, told = _Found(value=given[1] if given else ""), ""
     for line in message.splitlines():
@@ -92,12 +88,6 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
     if found_.expected:
         return _of_type(found_, words)
     return " ".join(message.split())
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known name that a word most likely stands for, or an empty one."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return near[0] if near else ""
 
 
 def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> str:
@@ -143,52 +133,6 @@ def _place(keys: Sequence[str], words: Sequence[str]) -> str:
     return f"{where}: {key}: " if where else f"{key}: "
 
 
-def _missing(names: Sequence[str], words: Sequence[str], parser: Any) -> str:
-    verb = parser.prog.rpartition(" ")[2]
-    names = [name.removeprefix(f"{verb}.").lstrip("-") for name in names]
-    told = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    if verb in _SHIPPED and (files := named(words)):
-        return (
-            f"{told}: not set in {', '.join(map(str, files))}. What changes a configuration in part is given "
-            "after a whole one: --config WHOLE.yaml --config PART.yaml."
-        )
-    if verb in _SHIPPED:
-        return (
-            f"no configuration is given. Name one by --config FILE.yaml ({_SHIPPED[verb]} has some); it has "
-            f"to set {told}."
-        )
-    helps = {action.dest: str(action.help or "").rstrip(".") for action in parser._actions}
-    told = ", ".join(f"{name} ({helps[name]})" if helps.get(name) else name for name in names)
-    return f"missing: {told}. `{parser.prog} --help` shows all."
-
-
-def _unrecognised(word: str, parser: Any) -> str:
-    option = word.partition("=")[0]
-    if not option.startswith("-"):
-        return f"'{word}': what is it for? Options are --NAME=VALUE; `{parser.prog} --help` lists them."
-    known = sorted(_options(parser))
-    last = option.lstrip("-").rpartition(".")[2].replace("-", "_")
-    near = nearest(option.replace("-", "_"), [name.replace("-", "_") for name in known])
-    same = [name for name in known if name.rpartition(".")[2].lstrip("-") == last]
-    meant = same[0] if len(same) == 1 else next((n for n in known if n.replace("-", "_") == near), "")
-    ask = f" Is {meant} meant?" if meant else ""
-    return f"{option}: there is no such option.{ask} `{parser.prog} --help` lists them."
-
-
-def _options(parser: Any) -> set[str]:
-    known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
-    for key, kind in parser.classes.items():
-        known |= {f"--{key}.{name}" for name in settings_of(kind)}
-    return known
-
-
-def _without_value(option: str, message: str, words: Sequence[str]) -> str:
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
-        if word.startswith(option) and "=" not in word and after.startswith("--"):
-            return f"{word}: has no value. Give {word}=VALUE."
-    return message.removeprefix("argument ")
-
-
 def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], parser: Any) -> str:
     if owner:
         kind = _imported(owner)
@@ -197,7 +141,7 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
     else:
         prefix = f"{'.'.join(keys)}." if keys else ""
         known = {
-            n.removeprefix("--").removeprefix(prefix) for n in _options(parser) if n.startswith(f"--{prefix}")
+            n.removeprefix("--").removeprefix(prefix) for n in options(parser) if n.startswith(f"--{prefix}")
         }
     top = name.partition(".")[0]
     if not keys and top not in {one.partition(".")[0] for one in known} and top in _OF_OTHER_VERBS:
@@ -214,19 +158,6 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
         f" {owner} has others: `{parser.prog} --{keys[0]}.help {owner}` lists them." if owner and keys else ""
     )
     return f"{place}there is no such setting.{option or f' `{parser.prog} --help` lists them.'}"
-
-
-def settings_of(kind: Any) -> list[str]:
-    """Names of the settings that a class, or a function that makes one, takes."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    with suppress(Exception):  # for suggestions only
-        if inspect.isclass(kind):
-            parser.add_class_arguments(kind, fail_untyped=False)
-        else:
-            parser.add_function_arguments(kind, fail_untyped=False)
-    return [action.dest for action in parser._actions if action.dest != "help" and action.option_strings]
 
 
 def _imported(path: str) -> Any:

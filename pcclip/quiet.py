@@ -14,6 +14,8 @@ _WARNINGS = {
     r"Found \d+ module\(s\) in eval mode at the start of training": Warning,
     # Said of diffusers' own pipeline, once a picture, where the decoder must compute in fp32.
     r"`upcast_vae` is deprecated": FutureWarning,
+    # NumPy's, of diffusers' schedulers, which hand it a torch tensor.
+    r"__array__ implementation doesn't accept a copy keyword": DeprecationWarning,
     # The datamodule chooses the number of workers, and says so in its settings.
     r"The '\w+' does not have many workers": Warning,
     # So it is on every resume, which is meant to write there.
