@@ -26,7 +26,8 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	@echo "making $(VENV): the packages are about 6 GB, some minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# setuptools warns of every package whose folder lies beside pyproject.toml
+	PYTHONWARNINGS='ignore:Editable installation' $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 # One fit: a run that was stopped goes on in its folder, a finished one is left alone.
@@ -143,7 +144,7 @@ tensorboard: env  ## dashboards of all runs
 report: $(call runs_of,shapes-differences,/summary.json)  ## one HTML page of the demo's runs: verdict, tables, pictures, failures, cost
 	$(PCCLIP) report $(RUNS)/shapes-differences --out $(RUNS)/shapes-differences.html
 
-sweep: $(RUNS)/shapes-pretrain/seed0/summary.json  ## settings of the demo tried by validation data alone, the chosen one then tested (hours)
+sweep: $(RUNS)/shapes-pretrain/seed0/summary.json  ## settings of the demo tried by validation data alone, the chosen one then tested (half an hour)
 	$(PCCLIP) sweep --config experiments/sweeps/shapes.yaml --final
 
 vllm-env: $(VLLM_VENV)/.stamp  ## make vLLM's own environment (.venv-vllm), for a GPU where there is one

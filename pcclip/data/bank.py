@@ -286,7 +286,7 @@ def build_bank(
 def _fill(writer: BankWriter, making: Making, crew: Crew, checkpoint_seconds: float, bar: Progress) -> None:
     # A checkpoint lies between batches, so the remaining batches are those of an uninterrupted build.
     first = -(-writer.done // making.batch_size)
-    task = bar.add_task(f"embedding bank {writer.folder.name}", total=writer.count, completed=writer.done)
+    task = bar.add_task("embedding bank: pictures", total=writer.count, completed=writer.done)
     checkpointed = time.monotonic()
     for rows in crew.map(first, making.job(first)):
         writer.append(rows)

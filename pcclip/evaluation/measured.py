@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,11 +41,13 @@ class Measured(dict[str, Results]):
         return Measured({name: results.minus(base[name]) for name, results in self.items() if name in base})
 
     def headline(self) -> str:
-        """Zero-shot and mean difference scores in one line."""
+        """Zero-shot, retrieval and mean difference scores in one line."""
         shown = {
             n: v
             for n, v in self.values_by_name().items()
-            if n.endswith("/top1") or ("-mean" in n and n.endswith("/two_alternative"))
+            if n.endswith("/top1")
+            or re.fullmatch(r"retrieval/.+_recall_at_5", n)
+            or ("-mean" in n and n.endswith("/two_alternative"))
         }
         return ", ".join(f"{n} {100 * v:.1f}" for n, v in shown.items())
 

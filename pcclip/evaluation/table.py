@@ -188,6 +188,11 @@ def _layout(names: Sequence[str]) -> list[tuple[str, str, str | None]]:
             ("-unseen-combinations", "zero-shot top-1, held-out combinations"),
         ):
             rows.append((f"{name}: {label}", f"zero_shot/{name}{suffix}/top1", None))
+    for name in dict.fromkeys(match[1] for one in names if (match := re.match(r"retrieval/(.+)/[^/]+", one))):
+        rows += [
+            (f"{name}: retrieval, {way}, R@5", f"retrieval/{name}/{way.replace(' ', '_')}_recall_at_5", None)
+            for way in ("image to text", "text to image")
+        ]
     means = dict.fromkeys(
         match[1] for name in names if (match := re.match(r"difference/(.+)-mean(-unseen)?/", name))
     )

@@ -160,6 +160,19 @@ def test_one_run_shows_its_bootstrap_intervals():
     assert found["interpolated"] is None
 
 
+def test_retrieval_stands_in_the_table_where_it_was_measured():
+    one = summary()
+    for stage, value in (("base", 0.5), ("tuned", 0.4), ("delta", -0.1)):
+        for way in ("text_to_image", "image_to_text"):
+            estimate = {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 9}
+            one[stage][f"retrieval/own/{way}_recall_at_5"] = estimate
+    rows = dict(build_table([one]).rows)
+    for way in ("image to text", "text to image"):
+        base, *_, tuned, _ = rows[f"own: retrieval, {way}, R@5"]
+        assert base.text() == "50.0 [48.0, 52.0]"
+        assert tuned.text() == "40.0 [38.0, 42.0] (▼ -10.0)"
+
+
 def test_a_loss_is_shown_as_a_loss():
     table = build_table([summary()])
     unsure = cells(table, "zero-shot top-1")["tuned"]
