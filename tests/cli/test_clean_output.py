@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ["--config=data_recipes/shapes/demo.yaml", "--config=data_recipes/shapes/smoke.yaml"]
 
 
+PROGRESS = r"[\w ,.:/-]+: [\d,]+ of [\d,]+(, [^\x1b]*)?"
+"""What a slow machine says more of."""
 EXPECTED = re.compile(
+    PROGRESS + "|"
     r"run folder: .*|step [\d,]+ of .*|(step \d+: )?zero_shot/.*|training [\d,]+ of .*"  # fits
-    r"|[\w ,./-]+: [\d,]+ of [\d,]+(, .*)?"  # progress
     r"|write: [\d,/]+ rows, .*|judge-\d: parrot, the (first|second) picture shown first, seed \d"
-    r"|(Restoring states from|Loaded model weights from) the checkpoint (path )?at .*|trial \d: .*"
+    r"|(Restoring states|Restored all states|Loaded model weights) from the checkpoint (path )?at .*"
+    r"|trial \d: .*|.*: finished; `pcclip compare .*"  # sweeps and their logs
     r"|pcclip serve: stopped by SIGTERM"
 )
 """What a clean run may say on standard error."""
@@ -47,7 +50,7 @@ def test_no_verb_says_more_than_it_has_to(place, whole, tmp_path, which):
 
 
 def told(*words, **environment) -> tuple[str, str]:
-    """Standard output and error of a command, with all of Python's warnings on."""
+    """Standard output, and error but for progress, of a command, with all of Python's warnings on."""
     done = subprocess.run(
         [sys.executable, "-W", "default", "-m", "pcclip", *map(str, words)],
         capture_output=True,
@@ -57,7 +60,8 @@ def told(*words, **environment) -> tuple[str, str]:
         env=os.environ | environment,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    lines = done.stderr.splitlines(keepends=True)
+    return done.stdout, "".join(line for line in lines if not re.fullmatch(PROGRESS, line.rstrip("\n")))
 
 
 @pytest.mark.slow

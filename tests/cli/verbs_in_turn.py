@@ -136,8 +136,6 @@ class Turns:
 
     def long(self) -> None:
         """Those that train or draw."""
-        from tests.arithmetic.arithmetic_world import make_world, words
-
         fit = f"--config '{self.place / 'fit.yaml'}'"
         ranges = {"model.optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
         sweep = {"name": "s", "runs": str(self.out / "sweeps"), "fit": fit, "trials": 2, "ranges": ranges}
@@ -151,6 +149,8 @@ class Turns:
         for verb in ("validate", "test"):
             words_ = [f"--config={self.place / 'fit.yaml'}", f"--runs={self.out / 'runs'}"]
             self.run(verb, *words_, f"--ckpt_path={trial / 'checkpoints/last.ckpt'}")
+        from tests.arithmetic.arithmetic_world import make_world, words  # what draws bars is imported late
+
         world = make_world(self.out / "arithmetic")
         self.run(*words(world, world / "runs/small/seed0"))
 
