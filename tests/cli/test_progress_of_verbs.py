@@ -9,7 +9,7 @@ SMOKE = ["--config=data_recipes/shapes/demo.yaml", "--config=data_recipes/shapes
 VERBS = {
     "prepare": (
         [*SMOKE, "--out={tmp}/data"],
-        ["shapes: train pictures", "reading attributes", "reading pictures/train", "indexing shards"],
+        ["shapes: train pictures", "reading pictures/train", "indexing shards"],
     ),
     "inspect": (["{sets}/triples/train"], ["checksums, MB", "indexing shards", "inspect triples"]),
     "inspect a run": (["{run}"], ["checking whole"]),
