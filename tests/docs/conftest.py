@@ -7,23 +7,29 @@ import torch
 from tests.smoke.standins import write_picture
 
 SMALL = {
+    "dashboard": {"enabled": False},  # its figures take seconds
     "data": {"class_path": "pcclip.data.datamodule.DifferenceData",
              "init_args": {"batch_size": 16, "caption_batch_size": 8, "num_workers": 0}},
     "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2, "enable_progress_bar": False},
 }  # fmt: skip
 
-ZERO_SHOT = {
-    "class_path": "pcclip.callbacks.evaluation.EvaluationSuite",
-    "init_args": {
-        "evaluations": [
-            {
-                "data": "data/shapes",
-                "protocols": [{"class_path": "pcclip.evaluation.protocols.zero_shot.ZeroShot"}],
-            }
-        ],
-        "interpolation": None,
-    },
+ZERO_SHOT = {"class_path": "pcclip.evaluation.protocols.zero_shot.ZeroShot"}
+DIFFERENCES = {
+    "class_path": "pcclip.evaluation.protocols.difference.DifferenceClassification",
+    "init_args": {"pairs": 50},
 }
+
+
+def suite(*protocols: dict) -> dict:
+    """Callbacks that measure the shapes world by so much."""
+    one = {
+        "class_path": "pcclip.callbacks.evaluation.EvaluationSuite",
+        "init_args": {
+            "evaluations": [{"data": "data/shapes", "protocols": list(protocols)}],
+            "interpolation": {"alphas": [0.5]} if len(protocols) > 1 else None,
+        },
+    }
+    return {"trainer": {"callbacks": [one]}}
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +44,8 @@ def docs_world(tmp_path_factory) -> Path:
     for part in ("train", "val"):
         coco(folder / "coco", part)
     (folder / "fit.yaml").write_text(json.dumps(SMALL))
-    (folder / "zero_shot.yaml").write_text(json.dumps({"trainer": {"callbacks": [ZERO_SHOT]}}))
+    (folder / "zero_shot.yaml").write_text(json.dumps(suite(ZERO_SHOT)))
+    (folder / "both.yaml").write_text(json.dumps(suite(ZERO_SHOT, DIFFERENCES)))
     pairs = {"train": {"pictures": 0, "pairs": 100}, "validation": {"pictures": 0, "pairs": 10}}
     (folder / "pairs.yaml").write_text(json.dumps({"differences": pairs}))
     return folder

@@ -20,7 +20,7 @@ from tests.inference.serving import Server
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "pcclip/docs"
-_FENCE = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
+_FENCE = r"^```{}\n(.*?)^```$"
 _SETTING = re.compile(r"^export (\w+)=(\S+)(\s+#.*)?$", re.M)
 # What pages may call besides pcclip and what is told below; anything else is unknown to them.
 _TOOLS = (
@@ -51,13 +51,15 @@ pcclip() {{ ask pcclip "$@"; }}
 trap 'echo "failed: $BASH_COMMAND" >&2' ERR
 """
 
+_TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+
 Treatment = Callable[[list[str]], tuple[list[str], str | None]]
 """Words after `pcclip` -> the words that are run instead, and why they are only parsed (None: they run)."""
 
 
-def blocks(page: Path) -> list[str]:
-    """The bash blocks of a page, in its order."""
-    return _FENCE.findall(page.read_text())
+def blocks(page: Path, language: str = "bash") -> list[str]:
+    """The blocks of a page in a language, in its order."""
+    return re.findall(_FENCE.format(language), page.read_text(), re.M | re.S)
 
 
 def set_to(script: str, settings: dict[str, str]) -> str:
@@ -79,8 +81,15 @@ class Told:
     parsed: dict[str, str] = field(default_factory=dict)
 
 
-def run(page: Path, place: Path, settings: dict[str, str], treat: Treatment, reasons: dict[str, str]) -> Told:
-    """Runs all commands of a page in a folder.
+def run(
+    page: Path,
+    place: Path,
+    settings: dict[str, str],
+    treat: Treatment,
+    reasons: dict[str, str],
+    first: str = "",
+) -> Told:
+    """Runs all commands of a page in a folder, and its Python after them.
 
     Args:
         page: The page.
@@ -88,17 +97,21 @@ def run(page: Path, place: Path, settings: dict[str, str], treat: Treatment, rea
         settings: Values of the page's settings.
         treat: What to do with each call of `pcclip`.
         reasons: Why a command that cannot run here is only parsed, by how it begins; all must be met.
+        first: The blocks that hold this come before the others, since what they make stands for `make demo`.
     """
     for name in ("data_recipes", "experiments", "pcclip", "tests", "Makefile", "pyproject.toml"):
         if not (place / name).exists():
             (place / name).symlink_to(ROOT / name)
     calls, tools = place / "calls", place / "tools"
+    for folder in (calls, tools):  # of an earlier page
+        shutil.rmtree(folder, ignore_errors=True)
     calls.mkdir()
     for name in ("ask", "answer"):
         os.mkfifo(calls / name)
     _make_tools(tools)
     told = Told()
-    script = set_to("\n".join(blocks(page)), settings)
+    in_order = sorted(blocks(page), key=lambda block: first not in block)
+    script = set_to("\n".join(in_order), settings)
     prelude = _PRELUDE.format(told="\n".join(f'{name}() {{ ask {name} "$@"; }}' for name in _TOLD))
     environment = {**os.environ, "PATH": str(tools), "PYTHONPATH": str(ROOT)}
     with contextlib.chdir(place), (place / "said").open("w+") as said:
@@ -115,6 +128,13 @@ def run(page: Path, place: Path, settings: dict[str, str], treat: Treatment, rea
                 os.killpg(bash.pid, signal.SIGKILL)
             status = bash.wait()
         assert status == 0, f"{page.name}: {(place / 'said').read_text()[-3000:]}"
+        for block in blocks(page, "python"):
+            why = next((why for start, why in reasons.items() if block.startswith(start)), None)
+            if why is None:
+                exec(compile(block, page.name, "exec"), {"__name__": "__main__"})
+            else:
+                compile(block, page.name, "exec")
+                told.parsed[block] = why
     unmet = [start for start in reasons if not any(one.startswith(start) for one in told.parsed)]
     assert not unmet, f"{page.name}: has no command that begins with {unmet}"
     return told
@@ -155,6 +175,9 @@ def _answer(
     if words[0] == "make":
         _check_target(words[1:])
         why = why or "the target exists; the Makefile's own tests run it"
+    if words[0] == "torchrun" and why is None:
+        told.ran.append(words)
+        return _start([*_TORCHRUN, *words[1:]], variables)
     if words[0] != "pcclip":
         assert why is not None, f"{line}: neither run here nor told why it is only parsed"
         told.parsed[line] = why
@@ -165,6 +188,8 @@ def _answer(
         told.parsed[line] = why
         return parse(run_words)
     told.ran.append(run_words)
+    if "hardware/ddp.yaml" in line or "--trainer.num_nodes=1" in words:  # its processes leave a group behind
+        return _start(["-m", "pcclip", *run_words], variables)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             if name not in ("PATH", "PWD", "SHLVL", "_"):
@@ -188,6 +213,12 @@ def _call(words: list[str]) -> int:
         return main(words)
     except SystemExit as ended:  # after --print_config and --help
         return int(ended.code or 0)
+
+
+def _start(words: list[str], variables: dict[str, str]) -> int:
+    environment = {**os.environ, **variables, "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, *words], env=environment, check=False, timeout=300)
+    return done.returncode
 
 
 def _serve(words: list[str]) -> int:

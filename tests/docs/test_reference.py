@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from matplotlib.testing.compare import compare_images
-from page_running import PAGES
+from page_running import PAGES, ROOT
 
 from pcclip.cli import VERBS
 from pcclip.docs.making.__main__ import pages
-from pcclip.docs.making.figures import draw
+from pcclip.docs.making.figures import WORLDS, draw
+from pcclip.docs.making.text import anchor
+
+README = ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,8 @@ def test_it_has_every_verb_and_stays_readable(made: dict[str, str]) -> None:
         assert f"## pcclip {verb}\n" in made["commands.md"]
     assert "| `--tokens_per_second` | float | `1000.0` |" in made["commands.md"]
     assert "| `temperature` | float | `0.07` | softmax temperature (the paper: 1). |" in made["training.md"]
+    assert "| `objective` | [DifferenceObjective](training.md#objectives) or null |" in made["training.md"]
+    assert "- [Objectives](#objectives): [DifferenceInfoNCE](#pcclip" in made["training.md"]
     assert "### pcclip.data.sources.own.OwnPictures" in made["data.md"]
     for name, text in made.items():
         assert text.count("\n") < 1000, f"{name}: split it"
@@ -35,20 +40,34 @@ def test_it_has_every_verb_and_stays_readable(made: dict[str, str]) -> None:
 
 
 def test_figures_are_what_make_docs_figures_draws(tmp_path: Path) -> None:
-    for file in draw(tmp_path):
+    drawn = draw(tmp_path)
+    for file in drawn:
         assert compare_images(str(PAGES / "figures" / file.name), str(file), tol=2) is None
-    named = {
-        name for page in PAGES.glob("*.md") for name in re.findall(r"figures/(\w+\.png)", page.read_text())
-    }
-    assert named == {file.name for file in (PAGES / "figures").glob("*.png")}
+    pages = [README, *PAGES.glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"figures/([\w-]+\.png)", page.read_text())}
+    there = {file.name: file.stat().st_size for file in (PAGES / "figures").glob("*.png")}
+    assert named == set(there)
+    of_runs = {f"ranked-{world}-{name}.png" for world in WORLDS for name in ("gain", "loss")}
+    assert set(there) == {file.name for file in drawn} | of_runs  # those: test_pages_of_runs.py
+    assert max(there.values()) < 250_000
 
 
-@pytest.mark.parametrize("page", sorted(PAGES.glob("**/*.md")), ids=lambda page: page.stem)
+def anchors(page: Path) -> set[str]:
+    """Names of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    names = [anchor(re.sub(r"[`*]", "", one)) for one in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {f"{name}-{n}" if (n := names[:at].count(name)) else name for at, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("page", [README, *sorted(PAGES.glob("**/*.md"))], ids=lambda page: page.stem)
 def test_links_and_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text()
-    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
-        if not link.startswith(("http://", "https://")):
-            assert (page.parent / link).exists(), link
+    for link, _, place in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", text):
+        if link.startswith(("http://", "https://")):
+            continue
+        target = (page.parent / link).resolve() if link else page
+        assert target.exists(), link
+        assert not place or place in anchors(target), f"{link}#{place}"
     for file in re.findall(r"(?:experiments|data_recipes)/[\w/]+\.(?:yaml|sh|sbatch|mk)", text):
         assert (PAGES.parents[1] / file).is_file(), file
 

@@ -1,6 +1,7 @@
 """`python -m pcclip.docs.making`: writes the reference into pcclip/docs/reference/ (`make docs`).
 
-With the word `figures` it draws the pages' figures into pcclip/docs/figures/ instead (`make docs-figures`).
+With the word `figures` it draws the pages' figures into pcclip/docs/figures/ instead (`make docs-figures`);
+those of ranked pictures from the finished runs in runs/, and where there are none those stay as they are.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ def main(words: list[str]) -> int:
         words: Of the command line: none, or `figures`.
     """
     if words == ["figures"]:
-        from pcclip.docs.making.figures import draw
-
-        draw(DOCS / "figures")
+        _draw()
         return 0
     folder = DOCS / "reference"
     folder.mkdir(exist_ok=True)
@@ -48,6 +47,20 @@ def main(words: list[str]) -> int:
         old.unlink()
     print(f"{folder}: {len(made)} pages")
     return 0
+
+
+def _draw() -> None:
+    from pcclip.docs.making.figures import WORLDS, draw, draw_ranked
+
+    for file in draw(DOCS / "figures"):
+        print(file.name)
+    for world, command in WORLDS.items():
+        run, data = Path(f"runs/{world}-differences/seed0"), Path(f"data/{world}")
+        if not (run / "summary.json").is_file():
+            print(f"ranked-{world}-*.png: left as they are, no finished run {run} (`{command}` makes it)")
+            continue
+        for told in draw_ranked(DOCS / "figures", world, run, data, Path("data/cache")):
+            print(told)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 from docstring_parser import parse_from_object  # of jsonargparse's own requirements
 from docstring_parser.common import Docstring
 
-from pcclip.docs.making.text import escaped, one_line, page, table, type_name, value
+from pcclip.docs.making.text import anchor, escaped, one_line, page, table, type_name, value
 
 # Title and words of a page; then per section its heading and where classes are taken from: `module:Class` for
 # one, `package:Base` for all that are derived from it, a base written as `package>module:Base`.
@@ -27,6 +29,7 @@ _PAGES: dict[str, tuple[str, str, dict[str, Sequence[str]]]] = {
                 "pcclip.objective>pcclip.objective:DifferenceObjective",
                 "pcclip.objective:CaptionInfoNCE",
             ),
+            "Adapters": ("pcclip.model.lora:LoraOptions",),
             "Optimiser": ("pcclip.optim:MuonAdamW",),
             "Data": ("pcclip.data.datamodule:DifferenceData", "pcclip.data.remote.options:RemoteOptions"),
             "Callbacks": (
@@ -34,6 +37,7 @@ _PAGES: dict[str, tuple[str, str, dict[str, Sequence[str]]]] = {
                 "pcclip.evaluation.bench:Evaluation",
                 "pcclip.callbacks.evaluation:Interpolation",
             ),
+            "Ranges of a sweep": ("pcclip.sweep.ranges:Range",),
         },
     ),
     "data.md": (
@@ -45,15 +49,20 @@ _PAGES: dict[str, tuple[str, str, dict[str, Sequence[str]]]] = {
             "Differences by rules": ("pcclip.data.triples:Differences",),
             "Rows": ("pcclip.generation>pcclip.generation.rows:RowSource",),
             "Pairs": ("pcclip.generation.pairs:PairPlan",),
+            "Texts to be judged": ("pcclip.generation.judging.texts:TextSample",),
         },
     ),
     "writers.md": (
         "Writers, prompts and filters",
         "Who writes the differences (`writer`), how they are asked, and what is accepted (`pcclip write`).",
         {
-            "Writers": ("pcclip.generation.writers>pcclip.generation.writers.base:Writer",),
+            "Writers": (
+                "pcclip.generation.writers>pcclip.generation.writers.base:Writer",
+                "pcclip.generation.writers.ray_cluster:RayWorkers",
+            ),
             "Asking": (
                 "pcclip.generation.prompts:PromptTemplate",
+                "pcclip.generation.prompts:Example",
                 "pcclip.generation.writers.base:Sampling",
             ),
             "Accepting": (
@@ -73,9 +82,68 @@ _PAGES: dict[str, tuple[str, str, dict[str, Sequence[str]]]] = {
     "evaluation_sets.md": (
         "Evaluation sets",
         "What is measured on (`data` of an evaluation): a folder made by `pcclip prepare`, or one of these.",
-        {"Sets": ("pcclip.evaluation.sources>pcclip.evaluation.sets:SetSource",)},
+        {
+            "Sets": ("pcclip.evaluation.sources>pcclip.evaluation.sets:SetSource",),
+            "Models that no run has made": ("pcclip.evaluation.encoding.named:Named",),
+        },
+    ),
+    "pictures.md": (
+        "Pictures from arithmetic",
+        "Who draws and who measures (`pictures` of `pcclip arithmetic` and of `PicturesFromArithmetic`).",
+        {
+            "The evaluation": (
+                "pcclip.arithmetic.evaluation:PictureArithmetic",
+                "pcclip.arithmetic.vectors:Arithmetic",
+                "pcclip.arithmetic.grids:Grids",
+            ),
+            "Who draws": (
+                "pcclip.arithmetic.sdxl>pcclip.arithmetic.generators:GeneratorSource",
+                "pcclip.demos.painter.generator:PainterSource",
+            ),
+            "Who measures": (
+                "pcclip.arithmetic.clip_scorer>pcclip.arithmetic.scorers:PictureScorer",
+                "pcclip.arithmetic.judge>pcclip.arithmetic.scorers:PictureScorer",
+                "pcclip.demos.painter.scorer:ShapesScorer",
+            ),
+        },
     ),
 }
+
+
+# Types that stand for many classes, and the section that has these.
+_FAMILIES = {
+    "CaptionedPictures": "data.md#sources",
+    "RowSource": "data.md#rows",
+    "Writer": "writers.md#writers",
+    "Check": "writers.md#accepting",
+    "Repeats": "writers.md#accepting",
+    "SetSource": "evaluation_sets.md#sets",
+    "EvaluationProtocol": "protocols.md#protocols",
+    "DifferenceObjective": "training.md#objectives",
+    "GeneratorSource": "pictures.md#who-draws",
+    "PictureScorer": "pictures.md#who-measures",
+}
+
+
+@functools.cache
+def places() -> dict[str, str]:
+    """Page and section of each class of the reference, by its name."""
+    return _FAMILIES | {
+        kind.__name__: f"{name}#{anchor(f'{kind.__module__}.{kind.__qualname__}')}"
+        for name, (_, _, sections) in _PAGES.items()
+        for where in sections.values()
+        for kind in _classes(where)
+    }
+
+
+def linked(types: str) -> str:
+    """Names of types, each with a link to where the reference has it."""
+    return re.sub(r"\b[A-Z]\w+", lambda one: _link(one[0]), types)
+
+
+def _link(name: str) -> str:
+    place = places().get(name)
+    return name if place is None else f"[{name}]({place})"
 
 
 def class_pages() -> dict[str, str]:
@@ -123,7 +191,7 @@ def _section(kind: type) -> Iterator[str]:
         yield escaped(said.long_description)
         yield ""
     rows = [
-        (f"`{name}`", type_name(hint), f"`{default}`" if default else "", text)
+        (f"`{name}`", linked(type_name(hint)), f"`{default}`" if default else "", text)
         for name, hint, default, text in _arguments(kind, said)
     ]
     if rows:

@@ -13,6 +13,7 @@ import jsonargparse
 from jsonargparse._actions import _ActionConfigLoad
 
 from pcclip.cli import TRAINER_VERBS, VERBS
+from pcclip.docs.making.classes import linked
 from pcclip.docs.making.text import one_line, page, table, type_name, value
 
 _INTRO = """\
@@ -21,6 +22,7 @@ nesting; several `--config` are read from left to right, and options by hand win
 came of them. `fit`, `validate` and `test` are Lightning's: their model, data and callbacks are classes with
 settings of their own ([training](training.md)); options of Lightning's `Trainer` stand in its documentation,
 here are only ours."""
+_LONG = 300
 _SKIPPED = ("help", "print_config", "print_shtab", "==SUPPRESS==")
 
 
@@ -85,8 +87,12 @@ def _options(parser: argparse.ArgumentParser, verb: str) -> Iterator[tuple[str, 
         told = type_name(kind) if kind else "flag" if action.nargs == 0 else "text"
         if action.choices and not kind:
             told = ", ".join(map(str, action.choices))
+        if len(text := one_line((action.help or "").split("(type:")[0])) > _LONG:  # Lightning's own
+            text = f"{text.partition('. ')[0]}."
         default = "" if action.default in (None, argparse.SUPPRESS) else value(action.default)
-        text = one_line((action.help or "").split("(type:")[0].replace("%(default)s", default))
+        text = text.replace("%(default)s", default)
         if isinstance(action, _ActionConfigLoad):
             told, text = "settings", "A YAML file with those below."
-        yield f"`{name}`", told, f"`{default}`" if default else "", text
+        if action.required:
+            text = f"**needed.** {text}"
+        yield f"`{name}`", linked(told), f"`{default}`" if default else "", text

@@ -1,13 +1,15 @@
-"""The pages' figures, drawn from the package itself (`make docs-figures`)."""
+"""The pages' figures, drawn from the package itself and from finished runs (`make docs-figures`)."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from pcclip.data.files import write_atomically
 from pcclip.data.sources.shapes import Shapes
 from pcclip.generation.rules import RuleWriter
 from pcclip.geometry import difference, unit
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 110
+_DPI, _FINE_DPI = 110, 150
 _GREY, _BLUE, _RED, _GREEN = "#8a8f98", "#2b5fab", "#b4432f", "#2f7d4f"
 _PAIRS = 6
+WORLDS = {"eurosat": "make eurosat", "shapes": "make demo"}
+"""Whose finished runs give figures, and what makes those."""
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draws all figures.
+    """Draws the figures that need nothing but the package.
 
     Args:
         folder: Where, as NAME.png.
@@ -36,6 +40,34 @@ def draw(folder: Path) -> list[Path]:
         files.append(folder / f"{name}.png")
         figure.savefig(files[-1], dpi=_DPI, metadata={"Software": None})
     return files
+
+
+def draw_ranked(folder: Path, world: str, run: Path, data: Path, cache: Path | None = None) -> Iterator[str]:
+    """Draws `ranked-WORLD-gain.png` and `ranked-WORLD-loss.png`, and says which sentences they show.
+
+    Args:
+        folder: Where.
+        world: Name of the world.
+        run: A finished run of it.
+        data: Its folder, made by `pcclip prepare`.
+        cache: Of embeddings; None keeps them in memory only.
+
+    Raises:
+        PcclipError: As `ranked.extremes`.
+    """
+    from PIL import Image
+
+    from pcclip.docs.making.ranked import extremes, strips
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, shown in zip(("gain", "loss"), extremes(run, data, cache), strict=True):
+        drawn, written = io.BytesIO(), io.BytesIO()
+        strips(shown).savefig(drawn, dpi=_FINE_DPI)
+        with Image.open(drawn) as picture:  # a palette: a third of the bytes
+            picture.convert("RGB").quantize(256).save(written, "PNG", optimize=True)
+        file = folder / f"ranked-{world}-{name}.png"
+        write_atomically(file, written.getvalue())
+        yield f"{file.name}: {shown.told()}"
 
 
 def geometry() -> Figure:

@@ -19,8 +19,29 @@ _LONG = 60
 
 
 def page(title: str, intro: str, body: Iterable[str]) -> str:
-    """A generated page."""
-    return "\n".join([GENERATED, "", f"# {title}", "", intro, "", *body]).rstrip() + "\n"
+    """A generated page: what it is about, its contents, and the rest."""
+    lines = list(body)
+    return (
+        "\n".join([GENERATED, "", f"# {title}", "", intro, "", *contents(lines), "", *lines]).rstrip() + "\n"
+    )
+
+
+def contents(lines: Iterable[str]) -> list[str]:
+    """Links to all headings: a line for each section, with what stands in it by its last name."""
+    made: list[str] = []
+    for line in lines:
+        if line.startswith("## "):
+            made.append(f"- [{line[3:]}](#{anchor(line[3:])})")
+        elif line.startswith("### "):
+            name = line[4:]
+            last = name.rsplit("/" if "/" in name else ".", 1)[-1]
+            made[-1] += f"{' ·' if ': [' in made[-1] else ':'} [{last}](#{anchor(name)})"
+    return made
+
+
+def anchor(heading: str) -> str:
+    """The name that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

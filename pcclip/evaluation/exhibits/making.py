@@ -112,10 +112,17 @@ def question_exhibits(both: Both, question: Question) -> tuple[RankedByText, Ans
     first, second = sample_pairs(contrast.values, question.margin, PAIRS, chance(0, question.attribute))
     if not len(first):
         return None
-    return _ranked(both, contrast, wording), _pairs(both, contrast, wording, first, second)
+    return ranked_by_text(both, contrast, wording), _pairs(both, contrast, wording, first, second)
 
 
-def _ranked(both: Both, contrast: Contrast, wording: Wording) -> RankedByText:
+def ranked_by_text(both: Both, contrast: Contrast, wording: Wording) -> RankedByText:
+    """Pictures ranked by a sentence: that the first picture has more of the attribute, or another value.
+
+    Args:
+        both: The models.
+        contrast: A question about their set.
+        wording: One of the question's.
+    """
     text = contrast.statements(wording, True)[0]
     ends = [
         _ends(contrast, both.data, one.features[contrast.pictures] @ one.encoders.texts([text])[0])
