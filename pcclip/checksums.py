@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 _SEAL = "sha256"
+_PART = 2**20
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,10 +39,19 @@ def crc32(array: npt.NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path, read: Callable[[int], object] = lambda count: None) -> str:
+    """Hex sha256 of a file.
+
+    Args:
+        path: The file.
+        read: Told the number of bytes of every part that has been read.
+    """
+    found, part = hashlib.sha256(), memoryview(bytearray(_PART))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(part):
+            found.update(part[:count])
+            read(count)
+    return found.hexdigest()
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from jsonargparse import ArgumentParser, capture_parser
 
 from pcclip.errors import PcclipError
-from pcclip.mistakes import settings_of
+from pcclip.mistaken_options import settings_of
 
 _FOLDERS = ("out", "runs", "folder", "cache_dir", "pictures", "images", "bank", "triples", "model")
 """Settings that take a folder, by the last part of their names; other words are completed as files."""

@@ -9,10 +9,12 @@ from pathlib import Path
 from pcclip.checksums import sha256_of
 from pcclip.data.bank_files import BANK_FILE, BankError
 from pcclip.data.inspect import inspect as inspect_set
+from pcclip.data.progress import progress_bar, reading
 from pcclip.data.remote.options import RemoteOptions
 from pcclip.errors import PcclipError
 
 _MODEL, _SUMMARY, _CONFIG = "open_clip_config.json", "summary.json", "config.yaml"
+_TRANSFORMERS = "config.json"
 
 
 def inspect(
@@ -41,8 +43,14 @@ def inspect(
         print(check_bank(folder))
     elif (folder / _SUMMARY).is_file() or (folder / _CONFIG).is_file():
         _check_all(folder, _parts_of_run(folder))
-    elif (folder / _MODEL).is_file():
+    elif any((folder / name).is_file() for name in (_MODEL, _TRANSFORMERS)):
         print(check_model(folder))
+    elif runs := sorted(file.parent for file in folder.glob(f"*/{_CONFIG}")):
+        raise PcclipError(f"{path}: is a folder of runs. Is {runs[-1]} meant?")
+    elif folder.is_file() and folder.suffix != ".tar":
+        raise PcclipError(
+            f"{path}: is a file, but no tar. Name a set's folder, a bank, a model's folder or a run."
+        )
     else:
         inspect_set(path, samples, pictures, decode, as_json, remote)
 
@@ -59,12 +67,13 @@ def check_bank(folder: Path) -> str:
     from pcclip.data.bank import Bank
 
     bank = Bank.open(folder, None)
-    for name, digest in bank.files.items():
-        if sha256_of(folder / name) != digest:
-            raise BankError(
-                f"{folder / name}: damaged: its sha256 is not the one in {BANK_FILE}. Copy the bank again, "
-                "or delete it and build it again."
-            )
+    with reading([folder / name for name in bank.files]) as read:
+        for name, digest in bank.files.items():
+            if sha256_of(folder / name, read) != digest:
+                raise BankError(
+                    f"{folder / name}: damaged: its sha256 is not the one in {BANK_FILE}. Copy the bank "
+                    "again, or delete it and build it again."
+                )
     told = "as it was written" if bank.files else f"made before {BANK_FILE} had checksums"
     return f"{folder}: bank of {len(bank):,} pictures x {bank.dim} {bank.dtype}: {told}"
 
@@ -134,12 +143,15 @@ def _parts_of_run(run: Path) -> Iterator[Callable[[], str]]:
 
 
 def _check_all(run: Path, parts: Iterator[Callable[[], str]]) -> None:
-    faults = []
-    for part in parts:
-        try:
-            print(part())
-        except PcclipError as error:
-            print(error)
-            faults.append(str(error))
+    faults, listed = [], list(parts)
+    with progress_bar(transient=True) as bar:
+        task = bar.add_task(f"checking {run.name}", total=len(listed))
+        for part in listed:
+            try:
+                print(part())
+            except PcclipError as error:
+                print(error)
+                faults.append(str(error))
+            bar.advance(task)
     if faults:
         raise PcclipError(f"{run}: {len(faults)} fault(s), the first: {faults[0]}")

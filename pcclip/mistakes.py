@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pcclip.config_files import find, named
+from pcclip.mistaken_options import missing, nearest, options, settings_of, unrecognised, without_value
 
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list, as [A,B]",
+}
 _KEY = re.compile(r'Parser key "([^"]+)"(?: element \d+)?:\s*(.*)', re.S)
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
 _CALLABLE = re.compile(r"Type .* expects a function or a callable class: (.*)", re.S)
@@ -28,10 +34,6 @@ _NO_SUBCLASS = re.compile(r"Import path (?:(\S+) )?does not correspond to a subc
 _GIVEN = re.compile(r"Given value: (.*)")
 _NO_PATH = re.compile(r"Expected a dot import path string: (\S+)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*?)(?:\. Got value: .*)?)?$")
-_SHIPPED = {"prepare": "data_recipes/", "write": "data_recipes/", "judge": "data_recipes/"} | dict.fromkeys(
-    ("fit", "validate", "test", "evaluate", "arithmetic", "sweep"), "experiments/"
-)
-"""Verbs that need a configuration, and the folder with some."""
 _OF_OTHER_VERBS = {
     "trainer": "fit",
     "model": "fit",
@@ -41,8 +43,12 @@ _OF_OTHER_VERBS = {
     "writer": "write",
     "judges": "judge",
 }
+_FILES = (".yaml", ".yml", ".json")
+"""Endings of settings that may be files as well as classes."""
 _LISTED = 14
 """Most names in a message."""
+_NO_SETTINGS = ("config", "help", "print_config", "print_shtab")
+"""Options that a configuration cannot set."""
 
 
 @dataclass
@@ -64,11 +70,11 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
         parser: That of the verb.
     """
     if message.startswith("the following arguments are required: "):
-        return _missing(message.partition(": ")[2].split(", "), words, parser)
+        return missing(message.partition(": ")[2].split(", "), words, parser)
     if message.startswith("unrecognized arguments: "):
-        return _unrecognised(message.partition(": ")[2].split()[0], parser)
+        return unrecognised(message.partition(": ")[2].split()[0], parser)
     if found := re.fullmatch(r"argument (\S+): expected .*argument.*", message):
-        return _without_value(found[1], message, words)
+        return without_value(found[1], message, words)
     given = _GIVEN.search(message)  # of the innermost choice, which comes first
     found_, told = _Found(value=given[1] if given else ""), ""
     for line in message.splitlines():
@@ -82,12 +88,6 @@ def explain(message: str, words: Sequence[str], parser: Any) -> str:
     if found_.expected:
         return _of_type(found_, words)
     return " ".join(message.split())
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known name that a word most likely stands for, or an empty one."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return near[0] if near else ""
 
 
 def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> str:
@@ -112,7 +112,9 @@ def _read_line(text: str, found: _Found, words: Sequence[str], parser: Any) -> s
         return _wrong_class(found, match[1] or found.value, match[2], words)
     if "Importing '" in text:
         return f"{_place(found.keys, words)}{text} (what a configuration may name: pcclip/docs/configs.md)"
-    if match := _NO_PATH.match(text):
+    if (match := _NO_PATH.match(text)) and re.match(r"[-+]?[\d.,]", match[1]):
+        return f"{_place(found.keys, words)}{match[1]!r} is not a number (decimals have a point)."
+    if match:
         return f"{_place(found.keys, words)}there is no class {match[1]}. Give its whole path: MODULE.CLASS."
     if (match := _EXPECTED.match(text)) and not text.startswith("Expected a path but "):
         found.expected.append(match[1])
@@ -131,52 +133,6 @@ def _place(keys: Sequence[str], words: Sequence[str]) -> str:
     return f"{where}: {key}: " if where else f"{key}: "
 
 
-def _missing(names: Sequence[str], words: Sequence[str], parser: Any) -> str:
-    verb = parser.prog.rpartition(" ")[2]
-    names = [name.removeprefix(f"{verb}.").lstrip("-") for name in names]
-    told = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    if verb in _SHIPPED and (files := named(words)):
-        return (
-            f"{told}: not set in {', '.join(map(str, files))}. What changes a configuration in part is given "
-            "after a whole one: --config WHOLE.yaml --config PART.yaml."
-        )
-    if verb in _SHIPPED:
-        return (
-            f"no configuration is given. Name one by --config FILE.yaml ({_SHIPPED[verb]} has some); it has "
-            f"to set {told}."
-        )
-    helps = {action.dest: str(action.help or "").rstrip(".") for action in parser._actions}
-    told = ", ".join(f"{name} ({helps[name]})" if helps.get(name) else name for name in names)
-    return f"missing: {told}. `{parser.prog} --help` shows all."
-
-
-def _unrecognised(word: str, parser: Any) -> str:
-    option = word.partition("=")[0]
-    if not option.startswith("-"):
-        return f"'{word}': what is it for? Options are --NAME=VALUE; `{parser.prog} --help` lists them."
-    known = sorted(_options(parser))
-    last = option.lstrip("-").rpartition(".")[2].replace("-", "_")
-    near = nearest(option.replace("-", "_"), [name.replace("-", "_") for name in known])
-    same = [name for name in known if name.rpartition(".")[2].lstrip("-") == last]
-    meant = same[0] if len(same) == 1 else next((n for n in known if n.replace("-", "_") == near), "")
-    ask = f" Is {meant} meant?" if meant else ""
-    return f"{option}: there is no such option.{ask} `{parser.prog} --help` lists them."
-
-
-def _options(parser: Any) -> set[str]:
-    known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
-    for key, kind in parser.classes.items():
-        known |= {f"--{key}.{name}" for name in settings_of(kind)}
-    return known
-
-
-def _without_value(option: str, message: str, words: Sequence[str]) -> str:
-    for word, after in zip(words, [*words[1:], "--"], strict=True):
-        if word.startswith(option) and "=" not in word and after.startswith("--"):
-            return f"{word}: has no value. Give {word}=VALUE."
-    return message.removeprefix("argument ")
-
-
 def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], parser: Any) -> str:
     if owner:
         kind = _imported(owner)
@@ -185,7 +141,7 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
     else:
         prefix = f"{'.'.join(keys)}." if keys else ""
         known = {
-            n.removeprefix("--").removeprefix(prefix) for n in _options(parser) if n.startswith(f"--{prefix}")
+            n.removeprefix("--").removeprefix(prefix) for n in options(parser) if n.startswith(f"--{prefix}")
         }
     top = name.partition(".")[0]
     if not keys and top not in {one.partition(".")[0] for one in known} and top in _OF_OTHER_VERBS:
@@ -195,26 +151,13 @@ def _unknown(keys: Sequence[str], name: str, owner: str, words: Sequence[str], p
     place = _place([*keys, name], words)
     if near := nearest(name, known):
         return f"{place}there is no such setting. Is {near} meant?"
-    shown = sorted(known)
+    shown = sorted(one for one in known if one.rpartition(".")[2] not in _NO_SETTINGS)
     if len(shown) <= _LISTED:
         return f"{place}there is no such setting. There are {', '.join(shown)}."
     option = (
         f" {owner} has others: `{parser.prog} --{keys[0]}.help {owner}` lists them." if owner and keys else ""
     )
     return f"{place}there is no such setting.{option or f' `{parser.prog} --help` lists them.'}"
-
-
-def settings_of(kind: Any) -> list[str]:
-    """Names of the settings that a class, or a function that makes one, takes."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    with suppress(Exception):  # for suggestions only
-        if inspect.isclass(kind):
-            parser.add_class_arguments(kind, fail_untyped=False)
-        else:
-            parser.add_function_arguments(kind, fail_untyped=False)
-    return [action.dest for action in parser._actions if action.dest != "help" and action.option_strings]
 
 
 def _imported(path: str) -> Any:
@@ -226,6 +169,8 @@ def _imported(path: str) -> Any:
 
 def _no_class(found: _Found, text: str, words: Sequence[str]) -> str:
     path = found.owner or text
+    if path.endswith(_FILES):
+        return _no_file(found, path, words)
     module, _, name = path.rpartition(".")
     known: list[str] = []
     while module and not known:
@@ -266,6 +211,12 @@ def _wrong_class(found: _Found, path: str, wanted: str, words: Sequence[str]) ->
     return f"{_place(found.keys, words)}{path} is no {wanted}.{ask}"
 
 
+def _no_file(found: _Found, path: str, words: Sequence[str]) -> str:
+    place = _place(found.keys, words)
+    counts = "" if place.startswith("--") else " In a configuration, paths count from its own folder."
+    return f"{place}{path}: there is no such file.{counts}"
+
+
 def _of_type(found: _Found, words: Sequence[str]) -> str:
     kinds, choices = [], list[str]()
     for text in found.expected:
@@ -275,6 +226,14 @@ def _of_type(found: _Found, words: Sequence[str]) -> str:
             name = re.sub(r"<class '([^']+)'>", r"\1", text)
             kinds.append(_KINDS.get(name, name))
     wanted = " or ".join(dict.fromkeys([*kinds, *(["one of " + ", ".join(choices)] if choices else [])]))
+    if not wanted and found.value.endswith(_FILES):
+        return _no_file(found, found.value, words)
+    if wanted.endswith("is abstract"):
+        key = ".".join(found.keys)
+        return (
+            f"{key}: no class is named. Give a configuration that names one, before the options, or "
+            f"--{key}=MODULE.CLASS."
+        )
     near = nearest(found.value, choices)
     ask = f" Is {near} meant?" if near else ""
     return f"{_place(found.keys, words)}{found.value!r} is not {wanted}.{ask}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 
 _WARNINGS = {
@@ -12,6 +14,8 @@ _WARNINGS = {
     r"Found \d+ module\(s\) in eval mode at the start of training": Warning,
     # Said of diffusers' own pipeline, once a picture, where the decoder must compute in fp32.
     r"`upcast_vae` is deprecated": FutureWarning,
+    # NumPy's, of diffusers' schedulers, which hand it a torch tensor.
+    r"__array__ implementation doesn't accept a copy keyword": DeprecationWarning,
     # The datamodule chooses the number of workers, and says so in its settings.
     r"The '\w+' does not have many workers": Warning,
     # So it is on every resume, which is meant to write there.
@@ -48,8 +52,19 @@ def _keep(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_LOG_STARTS)
 
 
+def lively() -> bool:
+    """Whether something may be drawn: standard error is a terminal, and it is not a CI's (`CI=1`)."""
+    return (
+        sys.stderr.isatty()
+        and os.environ.get("CI", "") in ("", "0", "false")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
 def quiet() -> None:
     """Drop those messages in this process; our own logs go to standard error, plainly."""
+    if not lively():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries draw bars at downloads even into files
     own = logging.getLogger("pcclip")
     if not own.handlers and not logging.getLogger().handlers:  # else others care for logs
         handler = logging.StreamHandler()

@@ -109,6 +109,7 @@ def resume_arguments(run: str) -> list[str]:
     config = folder / "config.yaml"
     if not config.is_file():
         inside = [Path(run) / one.parent.name for one in sorted(folder.glob("*/config.yaml"))]
+        inside += [one for one in folder.parents if (one / "config.yaml").is_file()]
         ask = f". Is {inside[-1]} meant?" if inside else ". Name RUNS/EXPERIMENT/VERSION"
         raise PcclipError(f"{folder} is no run folder: it has no config.yaml{ask}")
     if (folder / "summary.json").is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import zipfile
@@ -51,6 +52,8 @@ _SETTINGS = """\
 Settings of the model and the data (--model.NAME=VALUE, --data.NAME=VALUE): `pcclip {verb}
 --model.help pcclip.training.DifferenceTraining`, `pcclip {verb} --data.help
 pcclip.data.datamodule.DifferenceData`."""
+
+_LAST_SEED = 2**32 - 1
 
 _FINISHED = "summary.json"
 """Of a run that has finished."""
@@ -141,6 +144,9 @@ class PcclipCLI(LightningCLI):
         if settings.get("weights_only") is False:
             raise PcclipError("weights_only: false would run code that a checkpoint holds. Leave it out.")
         settings.weights_only = True
+        seed = settings.get("seed_everything")
+        if seed is not None and not 0 <= seed <= _LAST_SEED:
+            raise PcclipError(f"seed_everything={seed}: give a whole number from 0 to {_LAST_SEED}")
         if (checkpoint := settings.get("ckpt_path")) is not None:
             _check_checkpoint(str(checkpoint))
 
@@ -189,7 +195,7 @@ class PcclipCLI(LightningCLI):
                 forget(self._fresh)
             raise
         if folder and first and subcommand == "fit" and (Path(folder) / _FINISHED).is_file():
-            print(f"{folder}: finished; `pcclip compare {folder}` shows what it brought")
+            print(f"{folder}: finished; `pcclip compare {shlex.quote(folder)}` shows what it brought")
 
     def _hold(self, run: Path) -> None:
         """Keep the run folder to this process; it is fresh if nothing is in it yet."""
@@ -202,8 +208,10 @@ class PcclipCLI(LightningCLI):
         hold(run)
 
     def _version(self, settings: Any) -> str:
-        if settings.version is not None:
-            return str(settings.version)
+        if (version := settings.version) is not None:
+            if "/" in version or not version.strip():
+                raise PcclipError(f"version={version!r}: is no name of a folder. Leave '/' out.")
+            return str(version)
         if _VERSION_OF_RUN in os.environ:
             return os.environ[_VERSION_OF_RUN]
         if not _is_first_rank():
@@ -219,8 +227,9 @@ def _check_checkpoint(path: str) -> None:
     if "://" in path or path in ("best", "last", "hpc", "registry"):  # names of Lightning's
         return
     if not file.is_file():
+        what = "is a folder" if file.is_dir() else "there is no such file"
         raise PcclipError(
-            f"ckpt_path={path}: there is no such file. A run's is RUNS/EXPERIMENT/VERSION/checkpoints/"
+            f"ckpt_path={path}: {what}. A run's is RUNS/EXPERIMENT/VERSION/checkpoints/"
             "last.ckpt; `pcclip resume RUN` finds it by itself."
         )
     with file.open("rb") as stream:

@@ -14,7 +14,7 @@ from pcclip.arithmetic import report as reporting
 from pcclip.arithmetic.cases import CaseFile
 from pcclip.arithmetic.drawing import Cost, Studio, remove_leftovers
 from pcclip.arithmetic.generators import Generator, GeneratorSource
-from pcclip.arithmetic.grids import Grids, pages
+from pcclip.arithmetic.grids import Grids, count_pages, pages
 from pcclip.arithmetic.measuring import results, score
 from pcclip.arithmetic.plan import Plan
 from pcclip.arithmetic.scorers import PictureScorer
@@ -100,9 +100,13 @@ class PictureArithmetic:
     def _draw(
         self, plan: Plan, towers: Mapping[str, Towers], folders: Mapping[str, Path], folder: Path, device: str
     ) -> dict[str, Any]:
-        generator = self.generator.load()
-        prints = {name: text_fingerprint(tower) for name, tower in towers.items()}
-        settings = self._settings(generator, prints)
+        with progress_bar(transient=True) as bar:  # of gigabytes, and of their digest
+            task = bar.add_task("loading the generator", total=2)
+            generator = self.generator.load()
+            bar.advance(task)
+            prints = {name: text_fingerprint(tower) for name, tower in towers.items()}
+            settings = self._settings(generator, prints)
+            bar.advance(task)
         write_atomically(folder / MANIFEST, json.dumps(settings, indent=1).encode())
         studios = {
             name: Studio(
@@ -162,11 +166,14 @@ def _write_pages(plan: Plan, folders: Mapping[str, Path], grids: Grids, folder: 
     place = folder / "grids"
     place.mkdir(exist_ok=True)
     written = {}
-    for name, page in pages(plan, folders, grids):
-        buffer = io.BytesIO()
-        page.save(buffer, "PNG")
-        written[name] = place / f"{name}.png"
-        write_atomically(written[name], buffer.getvalue())
+    with progress_bar(transient=True) as bar:
+        task = bar.add_task("pages of pictures", total=count_pages(plan, grids))
+        for name, page in pages(plan, folders, grids):
+            buffer = io.BytesIO()
+            page.save(buffer, "PNG")
+            written[name] = place / f"{name}.png"
+            write_atomically(written[name], buffer.getvalue())
+            bar.advance(task)
     for old in set(place.glob("*.png")) - set(written.values()):  # of other settings
         old.unlink()
     return written

@@ -51,6 +51,11 @@ def pages(plan: Plan, folders: Mapping[str, Path], grids: Grids) -> Iterator[tup
             yield f"seed{seed}-{number:02d}", _page(plan, cases, seed, folders)
 
 
+def count_pages(plan: Plan, grids: Grids) -> int:
+    """How many `pages` gives."""
+    return len(plan.seeds[: grids.seeds]) * -(-len(plan.cases) // grids.rows)
+
+
 def _page(plan: Plan, cases: Sequence[Case], seed: int, folders: Mapping[str, Path]) -> Image.Image:
     with Image.open(next(iter(folders.values())) / plan.picture(cases[0], UNCHANGED, seed).file) as first:
         edge = min(max(max(first.size), _SMALLEST), _LARGEST)

@@ -11,7 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import Progress, TaskID
 
-from pcclip.data.progress import clock, lively, progress_bar
+from pcclip.data.progress import clock, progress_bar
+from pcclip.quiet import lively
 
 
 class StepProgress(ProgressBar):

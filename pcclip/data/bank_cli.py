@@ -40,13 +40,14 @@ def bank(
         device: Where the tower runs; the GPU (its own for each process) if there is one.
         remote: How shards at URLs are fetched.
     """
+    shards = resolve_shards(pictures, remote)  # before a model is loaded
     towers = load_towers(name, pretrained)
     place = torch.device(device or launched_device() or ("cuda" if torch.cuda.is_available() else "cpu"))
     towers.to(place)
     with launched_crew() as crew:
         made = build_bank(
             Path(out),
-            resolve_shards(pictures, remote),
+            shards,
             towers.preprocess,
             lambda pixels: towers.encode_images(pixels.to(place)).float(),
             towers.image_fingerprint(),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pcclip.crew import Job
 from pcclip.data.index import ShardIndex
+from pcclip.data.indexes import load_indexes
 from pcclip.data.records import IMAGE_EXTENSIONS, ShardError, Triple, decode_picture, image_extension
 from pcclip.data.remote.ahead import ahead_in_order
 from pcclip.data.remote.index import index_all
@@ -48,7 +49,7 @@ class Making:
     @cached_property
     def indexes(self) -> list[ShardIndex]:
         """Of the shards."""
-        indexes = [ShardIndex.load(path, self.cache_dir) for path in self.shards]
+        indexes = load_indexes(self.shards, self.cache_dir)
         index_all(indexes)
         return indexes
 

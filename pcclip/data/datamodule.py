@@ -21,10 +21,12 @@ from pcclip.data.batches import (
     TrainingBatches,
     TripleSource,
     ValidationBatches,
+    check_payload,
     make_stream,
 )
 from pcclip.data.identity import identity
 from pcclip.data.index import ShardIndex
+from pcclip.data.indexes import load_indexes
 from pcclip.data.present import keep_present
 from pcclip.data.records import Payload
 from pcclip.data.remote.ahead import room_for
@@ -129,6 +131,8 @@ class DifferenceData(LightningDataModule):
                 if is_url(spec):
                     check_url(spec)  # now: the settings have not been written into the run's folder yet
         self._counts: Counts | None = None
+        self._training: dict[str, Stream] = {}
+        self._indexed: dict[str, list[ShardIndex]] = {}
         self._restored: dict[str, Any] | None = None
         self._identity: dict[str, Any] = {}
 
@@ -150,16 +154,20 @@ class DifferenceData(LightningDataModule):
         On a shared file system the first node that takes its lock builds it, the others wait.
 
         Raises:
-            PcclipError: A set that is named is not there: now, and not after minutes of evaluation.
+            PcclipError: A set is not there, is one of something else or too small, or the bank is stale: now,
+                and not after minutes of evaluation.
         """
         for named in self._named():
             if not any(map(is_url, [named] if isinstance(named, str) else named)):
                 resolve_shards(named, self.remote)
-        if self.bank is None:
-            return
-        crew = Crew.of_node(self._trainer().num_devices)
-        if crew.agree(not Path(self.bank).exists()):
-            self._build_bank(self.bank, crew)
+                if stage == "fit":
+                    check_payload(self._indexes(named), self._wanted(named))
+        if self.bank is not None:
+            crew = Crew.of_node(self._trainer().num_devices)
+            if crew.agree(not Path(self.bank).exists()):
+                self._build_bank(self.bank, crew)
+        if stage == "fit":
+            self._training = self._training_streams()
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; the loader's state goes into checkpoints.
@@ -173,6 +181,16 @@ class DifferenceData(LightningDataModule):
                 "trainer.overfit_batches replaces the order of samples by its own, which this data does not "
                 "have. Use trainer.limit_train_batches with a small set."
             )
+        streams = self._training or self._training_streams()
+        batches = TrainingBatches(streams)
+        self._identity = identity(streams, self.seed, self.shuffle_shards)
+        if self._restored is not None and trainer.state.fn == TrainerFn.FITTING:
+            check_identity(self._restored, self._identity)
+        return ResumableLoader(
+            batches, batches.steps, self._identity, self.num_workers, self.start_method, self._pins()
+        )
+
+    def _training_streams(self) -> dict[str, Stream]:
         sources: dict[str, tuple[Source, str, int]] = {}
         if self.triples is not None:
             what = f"data.triples={self.triples}"
@@ -181,19 +199,12 @@ class DifferenceData(LightningDataModule):
             source = self._caption_source(self.captions, self.augment)
             sources["captions"] = source, f"data.captions={self.captions}", self.caption_batch_size
         room = room_for([(what, source.indexes, self.shuffle_shards) for source, what, _ in sources.values()])
-        streams = {
+        if room:
+            self._counts = self._cache().counts()
+        return {
             name: self._stream(source, what, size, room=room)
             for name, (source, what, size) in sources.items()
         }
-        if room:
-            self._counts = self._cache().counts()
-        batches = TrainingBatches(streams)
-        self._identity = identity(streams, self.seed, self.shuffle_shards)
-        if self._restored is not None and trainer.state.fn == TrainerFn.FITTING:
-            check_identity(self._restored, self._identity)
-        return ResumableLoader(
-            batches, batches.steps, self._identity, self.num_workers, self.start_method, self._pins()
-        )
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Every sample once over all ranks, in order; nothing where no validation data is named."""
@@ -249,9 +260,17 @@ class DifferenceData(LightningDataModule):
         return self._trainer().strategy.root_device.type == "cuda"
 
     def _indexes(self, shards: Shards) -> list[ShardIndex]:
-        found = [ShardIndex.load(path, self.cache_dir) for path in resolve_shards(shards, self.remote)]
-        index_all(found)
+        if (found := self._indexed.get(repr(shards))) is None:
+            leads = self._trainer().is_global_zero
+            found = load_indexes(resolve_shards(shards, self.remote), self.cache_dir, leads)
+            index_all(found, progress=leads)
+            self._indexed[repr(shards)] = found
         return found
+
+    def _wanted(self, shards: Shards) -> Payload | None:
+        if shards not in (self.triples, self.validation_triples):
+            return None
+        return "pixels" if self.bank is None else self.payload
 
     def _named(self) -> list[Shards]:
         """Every setting that names shards."""

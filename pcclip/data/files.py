@@ -7,7 +7,7 @@ import os
 import uuid
 from pathlib import Path
 
-from pcclip.errors import writing
+from pcclip.errors import PcclipError, writing
 from pcclip.folders import sync_folder
 
 
@@ -34,6 +34,19 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def write_named(path: Path, data: bytes) -> None:
+    """Writes a file that a user has named, whole; the folders above it are made.
+
+    Raises:
+        PcclipError: It cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise PcclipError(f"{path}: cannot be written ({error.strerror}). Name another file.") from error
 
 
 def _temporary(path: Path) -> tuple[Path, int]:

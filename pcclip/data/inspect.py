@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pcclip.checksums import sha256_of
 from pcclip.data.index import ShardIndex
+from pcclip.data.indexes import load_indexes
 from pcclip.data.inspection.checks import check_all
 from pcclip.data.inspection.report import InspectReport
 from pcclip.data.inspection.tally import Tally
 from pcclip.data.inspection.view import show
-from pcclip.data.progress import progress_bar
+from pcclip.data.progress import progress_bar, reading
 from pcclip.data.records import Kind, Payload, ShardError, image_extension, stable_hash
 from pcclip.data.remote.listing import remote_set
 from pcclip.data.remote.options import RemoteOptions
@@ -79,19 +80,24 @@ def inspect_shards(
     Raises:
         PcclipError: The shards, or those of `pictures`, cannot be found at all.
     """
+    if samples < 0:
+        raise PcclipError(f"samples={samples}: give 0 or more")
     paths = resolve_shards(shards, remote)
     known = _key_hashes(resolve_shards(pictures, remote)) if pictures is not None else None
     report = InspectReport(str(shards), "pictures", shards=len(paths))
-    _compare_with_set_file(report, shards, remote or RemoteOptions())
+    _compare_with_set_file(report, shards, remote or RemoteOptions(), progress)
     indexes = []
-    for path in paths:
-        report.bytes += path.bytes if isinstance(path, RemoteShard) else path.stat().st_size
-        try:
-            index = ShardIndex.load(path)
-            _ = index.layout  # a shard at a URL is fetched, and compared with its sum in `set.json`
-            indexes.append(index)
-        except ShardError as error:
-            report.fault(str(error))
+    with progress_bar(progress, transient=True) as bar:
+        task = bar.add_task("indexing shards", total=len(paths))
+        for path in paths:
+            report.bytes += path.bytes if isinstance(path, RemoteShard) else path.stat().st_size
+            try:
+                index = ShardIndex.load(path)
+                _ = index.layout  # a shard at a URL is fetched, and compared with its sum in `set.json`
+                indexes.append(index)
+            except ShardError as error:
+                report.fault(str(error))
+            bar.advance(task)
     report.records = sum(len(index) for index in indexes)
     report.skipped = sum(index.skipped for index in indexes)
     report.kind, report.payload = _sniff(indexes)
@@ -119,11 +125,13 @@ def _sniff(indexes: Iterable[ShardIndex]) -> tuple[Kind, Payload | None]:
 
 
 def _key_hashes(paths: Sequence[Shard]) -> npt.NDArray[np.uint64]:
-    indexes = [ShardIndex.load(path) for path in paths]
+    indexes = load_indexes(paths)
     return np.unique(np.fromiter((stable_hash(key) for index in indexes for key in index.keys), np.uint64))
 
 
-def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str], remote: RemoteOptions) -> None:
+def _compare_with_set_file(
+    report: InspectReport, shards: str | Sequence[str], remote: RemoteOptions, progress: bool
+) -> None:
     """Checks the shards' bytes against the sums in `set.json`, and notes what its card says.
 
     Those of shards at URLs are compared when these are fetched.
@@ -137,9 +145,9 @@ def _compare_with_set_file(report: InspectReport, shards: str | Sequence[str], r
         report.origin = {name: listed.card[name] for name in _ORIGIN if listed.card.get(name)}
         if at_url:
             continue
-        for entry in listed.shards:
-            with (folder / entry.name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+        with reading([folder / entry.name for entry in listed.shards], progress) as read:
+            for entry in listed.shards:
+                if sha256_of(folder / entry.name, read) != entry.sha256:
                     report.fault(
                         f"{folder / entry.name}: its sha256 is not the one in {SET_FILE}: it changed after "
                         "it was written. Copy it again, or write the set again."

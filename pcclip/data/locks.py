@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from pcclip.data.progress import lively
 from pcclip.errors import PcclipError
+from pcclip.quiet import lively
 
 
 @contextmanager

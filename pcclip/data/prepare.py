@@ -19,7 +19,7 @@ from pcclip.data.card import write_card
 from pcclip.data.progress import progress_bar
 from pcclip.data.recipe import SCHEMA, claim, write_json
 from pcclip.data.sets import is_finished
-from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
+from pcclip.data.shards import ShardSetWriter, load_indexes, resolve_shards
 from pcclip.data.sources.base import SPLITS, CaptionedPictures, DescribedPictures, Source, Split
 from pcclip.data.triples import Differences, Pool, TripleJob
 from pcclip.errors import PcclipError
@@ -52,6 +52,10 @@ def prepare(
     """
     start = time.perf_counter()
     folder = Path(out)
+    if not out.strip() or records_per_shard < 1:
+        raise PcclipError(
+            f"out={out!r}, records_per_shard={records_per_shard}: give the name of a folder, and at least 1."
+        )
     if differences is not None and not isinstance(source, DescribedPictures):
         raise PcclipError(
             f"{source.name}: has no attributes to write differences from. Set 'differences: null' to make "
@@ -67,7 +71,7 @@ def prepare(
             _write_pictures(folder / part, source, split, records_per_shard, progress)
     attributes: tuple[Attribute, ...] = ()
     if isinstance(source, DescribedPictures):
-        attributes = _with_margins(source.attributes(), folder / "pictures" / "train")
+        attributes = _with_margins(source.attributes(), folder / "pictures" / "train", progress)
         if differences is not None:
             _write_triples(folder, source, attributes, differences, records_per_shard, progress)
     if isinstance(source, Source):
@@ -116,23 +120,26 @@ def _write_triples(
     for split, plan in plans:
         part = folder / "triples" / split
         if _missing(part):
-            pool = Pool(folder / "pictures" / split, plan, differences.seed)
+            pool = Pool(folder / "pictures" / split, plan, differences.seed, progress)
             job = TripleJob(source.name, split, plan, differences, writer)
             job.run(part, pool, records_per_shard, progress)
 
 
-def _with_margins(attributes: tuple[Attribute, ...], folder: Path) -> tuple[Attribute, ...]:
+def _with_margins(attributes: tuple[Attribute, ...], folder: Path, progress: bool) -> tuple[Attribute, ...]:
     """Margins given in standard deviations become margins in units of the values."""
     relative = {a.name for a in attributes if isinstance(a, Degree) and a.margin_unit == "deviation"}
     if not relative:
         return attributes
     values: dict[str, list[float]] = {name: [] for name in relative}
-    for path in resolve_shards(str(folder)):
-        index = ShardIndex.load(path)
-        for at in range(len(index)):
-            known = parse_json(index.read(at, "json"))["attributes"]
-            for name in relative & known.keys():
-                values[name].append(float(known[name]))
+    indexes = load_indexes(resolve_shards(str(folder)), progress=progress)
+    with progress_bar(progress, transient=True) as bar:
+        task = bar.add_task("reading attributes", total=sum(map(len, indexes)))
+        for index in indexes:
+            for at in range(len(index)):
+                known = parse_json(index.read(at, "json"))["attributes"]
+                for name in relative & known.keys():
+                    values[name].append(float(known[name]))
+                bar.advance(task)
     return tuple(
         replace(a, margin=round(a.margin * float(np.std(values[a.name])), 6), margin_unit="value")
         if isinstance(a, Degree) and a.name in relative

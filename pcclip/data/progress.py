@@ -5,9 +5,11 @@ A bar on a terminal; a few plain lines elsewhere (a file, a scheduler's log, a C
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,19 +25,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pcclip.quiet import lively
+
 _CONSOLE = Console(stderr=True)  # one for all, so that bars within bars stand below one another
 _FIRST_SECONDS = 5.0
 _EVERY_SECONDS = 30.0
 _LONG_SECONDS = 3.0
-
-
-def lively() -> bool:
-    """Whether something may be drawn: standard error is a terminal, and it is not a CI's (`CI=1`)."""
-    return (
-        sys.stderr.isatty()
-        and os.environ.get("CI", "") in ("", "0", "false")
-        and os.environ.get("TERM") != "dumb"
-    )
+_MEGABYTE = 1e6
 
 
 def clock(seconds: float) -> str:
@@ -126,4 +122,28 @@ def progress_bar(show: bool = True, transient: bool = False) -> Progress:
         console=_CONSOLE,
         disable=not show,
         transient=transient,
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed meanwhile would miss its file
     )
+
+
+@contextmanager
+def reading(files: Sequence[Path], show: bool = True) -> Iterator[Callable[[int], None]]:
+    """Shows, in megabytes, how much of some files has been read.
+
+    Args:
+        files: Which.
+        show: False for nothing at all.
+
+    Yields:
+        What is to be told the number of bytes after every part.
+    """
+    with progress_bar(show, transient=True) as bar:
+        done = 0
+        task = bar.add_task("checksums, MB", total=sum(file.stat().st_size for file in files) / _MEGABYTE)
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(task, completed=done / _MEGABYTE)
+
+        yield read

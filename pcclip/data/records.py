@@ -267,10 +267,11 @@ def decode_picture(image: bytes | Path, key: str, shard: object) -> Image.Image:
             return to_rgb(picture)
     # Pillow's decoders raise whatever they trip over: struct.error, KeyError, MemoryError, zlib.error ...
     except Exception as error:
+        why = str(error).partition(" <_io.")[0] or type(error).__name__
         raise ShardError.at(
             shard,
             key,
-            f"its picture cannot be decoded ({error or type(error).__name__})",
+            f"its picture cannot be decoded ({why})",
             "Replace the picture, or write the set again without it.",
         ) from error
 

@@ -26,6 +26,7 @@ from pcclip.whence import whence
 
 SET_FILE = "set.json"
 _LOCAL = "file://"
+_SHOWN = 4
 MARKER = ".pcclip-writing"
 """A writer's lock file; a folder that carries it is ours to clear."""
 
@@ -70,8 +71,7 @@ class ShardSet:
             return cls.parse(file.read_bytes(), file)
         except FileNotFoundError as error:
             raise PcclipError(
-                f"{folder}: unfinished or foreign set: it has no {SET_FILE}. Finish writing it, or pass "
-                f"'{folder}/*.tar' to read its shards anyway."
+                f"{folder}: unfinished or foreign set: it has no {SET_FILE}. {_instead_of(folder)}"
             ) from error
 
     @classmethod
@@ -135,6 +135,19 @@ def resolve_shards(
     if twice := {str(path) for path, count in Counter(found).items() if count > 1}:
         raise PcclipError(f"{spec!r} names {', '.join(sorted(twice))} more than once. Name each shard once.")
     return found
+
+
+def _instead_of(folder: Path) -> str:
+    """What to do where a folder is no set."""
+    inside = sorted(file.parent for deep in ("*", "*/*") for file in folder.glob(f"{deep}/{SET_FILE}"))
+    if inside:
+        return f"Is {' or '.join(map(str, inside[:_SHOWN]))} meant?"
+    if any(folder.glob("*.tar")):
+        return f"Finish writing it, or pass '{folder}/*.tar' to read its shards anyway."
+    return (
+        "`pcclip prepare` makes sets of pictures (of a folder of photos with "
+        "data_recipes/your_own/pictures.yaml), `pcclip write` sets of triples."
+    )
 
 
 def _set_shards(folder: Path) -> list[Path]:

@@ -48,7 +48,8 @@ def scan_tar(file_path: Path, path: object = None) -> list[Member]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:2] == b"\x1f\x8b":
                 raise ShardError(
-                    f"{path}: is compressed; members cannot be found in it. Decompress it: gunzip."
+                    f"{path}: is compressed; members cannot be found in it. Decompress it: "
+                    f"mv {file_path.name} {file_path.name}.gz; gunzip {file_path.name}.gz"
                 )
             members: list[Member] = []
             try:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import Picture, Triple
-from pcclip.data.shards import ShardIndex, ShardSetWriter, resolve_shards
+from pcclip.data.shards import ShardSetWriter, load_indexes, resolve_shards
 from pcclip.data.sources.base import Split
 from pcclip.errors import PcclipError
 from pcclip.generation.pairs import PairPlan, Pairs, draw_pool, make_pairs
@@ -56,24 +56,28 @@ class Pool:
         folder: A finished picture set.
         plan: How many pictures take part.
         seed: Decides which.
+        progress: Show progress on standard error.
     """
 
-    def __init__(self, folder: Path, plan: PairPlan, seed: int) -> None:
+    def __init__(self, folder: Path, plan: PairPlan, seed: int, progress: bool = False) -> None:
         """Draws the pictures and reads their attributes."""
         self._where = {
             key: (index, at)
-            for index in (ShardIndex.load(path) for path in resolve_shards(str(folder)))
+            for index in load_indexes(resolve_shards(str(folder)), progress=progress)
             for at, key in enumerate(index.keys)
         }
         self.keys = draw_pool(list(self._where), plan, seed)
         self.attributes: dict[str, dict[str, float | str]] = {}
         self.classes: dict[str, str | None] = {}
         self.digests: dict[str, bytes] = {}
-        for key in self.keys:
-            picture = self.picture(key)
-            self.attributes[key] = picture.attributes
-            self.classes[key] = picture.class_name
-            self.digests[key] = hashlib.blake2b(picture.image, digest_size=16).digest()
+        with progress_bar(progress, transient=True) as bar:
+            task = bar.add_task(f"reading pictures/{folder.name}", total=len(self.keys))
+            for key in self.keys:
+                picture = self.picture(key)
+                self.attributes[key] = picture.attributes
+                self.classes[key] = picture.class_name
+                self.digests[key] = hashlib.blake2b(picture.image, digest_size=16).digest()
+                bar.advance(task)
 
     def picture(self, key: str) -> Picture:
         """Reads a picture from its shard."""

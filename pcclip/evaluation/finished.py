@@ -66,10 +66,11 @@ def finished_runs(folders: Iterable[Path]) -> list[Finished]:
             if "base" in summary and "tuned" in summary:
                 by_seed[summary["seed"]] = Finished(file.parent, summary)
         if not by_seed:
+            above = next((one for one in folder.parents if (one / "summary.json").is_file()), None)
+            ask = f"Is {above} meant?" if above else "Name RUNS/EXPERIMENT or RUNS/EXPERIMENT/VERSION;"
             raise PcclipError(
                 f"{folder}: no finished run (no summary.json in it, or in a folder of it, that holds 'base' "
-                "and 'tuned'). Name RUNS/EXPERIMENT or RUNS/EXPERIMENT/VERSION; `pcclip resume` finishes a "
-                "stopped run."
+                f"and 'tuned'). {ask} `pcclip resume` finishes a stopped run."
             )
         found += [by_seed[seed] for seed in sorted(by_seed)]
     return found

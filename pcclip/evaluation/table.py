@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pcclip.data.files import write_named
 from pcclip.errors import PcclipError
 from pcclip.evaluation.finished import Summary, load_summaries
 from pcclip.evaluation.statistics import Estimate, mean_over_seeds
@@ -129,7 +130,7 @@ def print_summaries(runs: Sequence[str], markdown: str | None = None, everything
     for table in tables:
         console.print(table.rich(everything))
     if markdown is not None:
-        Path(markdown).write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
+        write_named(Path(markdown), "\n".join(table.markdown() for table in tables).encode())
 
 
 def build_table(summaries: Sequence[Summary]) -> ResultTable:

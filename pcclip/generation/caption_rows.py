@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pcclip.data.records import Picture
-from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, resolve_shards
+from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, load_indexes, resolve_shards
 from pcclip.errors import PcclipError
 from pcclip.generation.pairs import PairPlan, draw_pool
 from pcclip.generation.picture_pairs import ShardPicture
@@ -96,7 +96,7 @@ class CaptionRows(RowSource):
 
     @cached_property
     def _indexes(self) -> list[ShardIndex]:
-        return [ShardIndex.load(path) for path in resolve_shards(self.pictures)]
+        return load_indexes(resolve_shards(self.pictures))
 
     @cached_property
     def _drawn(self) -> frozenset[str] | None:

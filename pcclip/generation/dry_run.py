@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,17 +96,24 @@ def _first(rows: RowSource, count: int) -> list[Row]:
 
 
 def _counter(tokenizer: str | None) -> _Counter:
+    if tokenizer is None:
+        return _Counter(
+            f"estimated, one for {_CHARACTERS_PER_TOKEN:.0f} characters, as the writer names no tokenizer",
+            _plain,
+            _estimated,
+        )
     try:
         from transformers import AutoTokenizer
 
-        loaded: Any = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
+        with _hushed("huggingface_hub"):  # says every try of many; why it failed is told below
+            loaded: Any = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     except Exception as error:  # not installed, not a folder, no network: an estimate serves as well
         why = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
         return _Counter(
             f"estimated, one for {_CHARACTERS_PER_TOKEN:.0f} characters, as the tokenizer of {tokenizer!r} "
             f"cannot be loaded here: {why}",
             _plain,
-            lambda text: round(len(text) / _CHARACTERS_PER_TOKEN),
+            _estimated,
         )
     if loaded.chat_template is None:
         return _Counter(f"by the tokenizer of {tokenizer}, which has no chat template", _plain, _by(loaded))
@@ -113,6 +122,21 @@ def _counter(tokenizer: str | None) -> _Counter:
         return loaded.apply_chat_template(_without_data(chat), tokenize=False, add_generation_prompt=True)
 
     return _Counter(f"by the tokenizer of {tokenizer}", show, _by(loaded))
+
+
+@contextmanager
+def _hushed(library: str) -> Iterator[None]:
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _estimated(text: str) -> int:
+    return round(len(text) / _CHARACTERS_PER_TOKEN)
 
 
 def _by(tokenizer: Any) -> Callable[[str], int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pcclip.data.records import Picture
-from pcclip.data.shards import SET_FILE, ShardIndex, resolve_shards
+from pcclip.data.shards import SET_FILE, ShardIndex, load_indexes, resolve_shards
 from pcclip.data.sources.base import CaptionedPictures, Split
 from pcclip.generation.pairs import PairPlan, Pairs, draw_pool, make_pairs
 from pcclip.generation.picture_texts import picture_text
@@ -134,7 +134,7 @@ class PicturePairs(PairedPictures):
 
     @cached_property
     def _places(self) -> dict[str, tuple[ShardIndex, int]]:
-        indexes = [ShardIndex.load(path) for path in resolve_shards(self.pictures)]
+        indexes = load_indexes(resolve_shards(self.pictures))
         return {key: (index, at) for index in indexes for at, key in enumerate(index.keys)}
 
     def _keys(self) -> list[str]:

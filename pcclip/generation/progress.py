@@ -12,7 +12,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pcclip.data.progress import clock, lively
+from pcclip.data.progress import clock
+from pcclip.quiet import lively
 
 _WINDOW = 60.0
 _QUIET_SECONDS = 30.0

@@ -154,6 +154,8 @@ class RowFile(RowSource):
     def _row(self, number: int, line: bytes, folder: Path) -> Row:
         try:
             raw = parse_json(line)
+            if not isinstance(raw, dict):
+                raise ValueError(f"it is a {type(raw).__name__}")
             picture1, picture2 = (folder / p if p else None for p in map(raw.get, _PICTURES))
             return Row(
                 number,
@@ -169,7 +171,8 @@ class RowFile(RowSource):
                 {name: str(value) for name, value in (raw.get("slots") or {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = error if isinstance(error, ValueError) else repr(error)
             raise PcclipError(
-                f"{self.path}: line {number + 1} is no row ({error!r}). A row is a JSON object with 'key', "
+                f"{self.path}: line {number + 1} is no row ({why}). A row is a JSON object with 'key', "
                 "'image1', 'image2'; mend the line or remove it."
             ) from error

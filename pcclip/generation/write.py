@@ -82,6 +82,10 @@ def write(
         PcclipError: `out` belongs to another job or another recipe; too many rows went wrong; the writer
             cannot go on.
     """
+    if not out.strip() or records_per_shard < 1:
+        raise PcclipError(
+            f"out={out!r}, records_per_shard={records_per_shard}: give the name of a folder, and at least 1."
+        )
     if chunk_rows < 1 or not 0 <= error_limit <= 1:
         raise PcclipError(f"chunk_rows {chunk_rows}, error_limit {error_limit}: give 1 or more, and a share.")
     if writer.needs_prompt and prompt is None:

@@ -55,6 +55,10 @@ def find(model: str | Path, pretrained: str | None = None, stage: Stage = "tuned
             )
         holds_model = any((folder / config).is_file() for config in (_CONFIG, _TRANSFORMERS))
         return _model_folder(folder, stage) if holds_model else _run(folder, stage)
+    if folder.is_file():
+        raise PcclipError(
+            f"{folder}: is a file. Name the folder that it lies in, or its run (runs/EXPERIMENT/VERSION)."
+        )
     if text.startswith(_LOCAL) or (isinstance(model, Path) or text.startswith(("/", "./", "../", "~"))):
         raise PcclipError(
             f"{folder}: there is no such folder. Name a run (runs/EXPERIMENT/VERSION), a folder that holds "

@@ -201,14 +201,25 @@ class Kept:
                 file.unlink(missing_ok=True)  # damaged: embedded anew
 
 
+def check_folder(folder: Path) -> None:
+    """Refuses what is no folder.
+
+    Raises:
+        PcclipError: It is a file, or there is nothing of that name.
+    """
+    if folder.is_file():
+        raise PcclipError(f"{folder}: is a file. Name the folder that it lies in.")
+    if not folder.is_dir():
+        raise PcclipError(f"{folder}: there is no such folder. Name one with pictures in it.")
+
+
 def list_pictures(folder: Path) -> Listing:
     """All pictures in a folder and the folders in it, sorted by name.
 
     Raises:
         PcclipError: There is no such folder, or no picture in it.
     """
-    if not folder.is_dir():
-        raise PcclipError(f"{folder}: there is no such folder. Name one with pictures in it.")
+    check_folder(folder)
     names: list[str] = []
     sizes: list[int] = []
     times: list[int] = []

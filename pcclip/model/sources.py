@@ -147,6 +147,10 @@ def _transformers(name: str, folder: Path) -> Source:
 def _tag(name: str, pretrained: str | None, random_init: bool) -> Source:
     config = open_clip.get_model_config(name.replace("/", "-"))
     if config is None:
+        if (folder := Path(name).expanduser()).is_dir():
+            inside = folder / "model"
+            named = inside if (inside / CONFIG).is_file() else name
+            raise ModelError(f"'{name}' is a folder: give it as local-dir:{named}")
         near = difflib.get_close_matches(name, open_clip.list_models(), n=5, cutoff=0.4)
         hint = f"near names: {', '.join(near)}" if near else "open_clip.list_models() lists them"
         raise ModelError(f"no architecture is called '{name}'; {hint}")
@@ -214,7 +218,11 @@ def read_config(path: Path) -> dict[str, Any]:
         config = parse_json(path.read_bytes())
         complete = {"embed_dim", "vision_cfg", "text_cfg"} <= config["model_cfg"].keys()
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; an open_clip folder holds {CONFIG} and {WEIGHTS}") from None
+        inside = path.parent / "model"
+        ask = f". Is local-dir:{inside} meant?" if (inside / CONFIG).is_file() else ""
+        raise ModelError(
+            f"{path}: no such file; an open_clip folder holds {CONFIG} and {WEIGHTS}{ask}"
+        ) from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(
             f"{path}: not an open_clip config ({error!r}); it needs the key model_cfg"

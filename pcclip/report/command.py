@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pcclip import __version__
-from pcclip.data.files import write_atomically
+from pcclip.data.files import write_named
 from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.measured import FIT
@@ -108,9 +108,5 @@ def _write_tables(file: Path, sections: Sequence[Section]) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, data)
-    except OSError as error:
-        raise PcclipError(f"{file}: cannot be written ({error.strerror}). Name another file.") from error
+    write_named(file, data)
     print(file)

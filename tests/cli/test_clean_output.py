@@ -1,6 +1,8 @@
 """What a clean run says: no warnings, no control characters and few lines without a terminal."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,43 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ["--config=data_recipes/shapes/demo.yaml", "--config=data_recipes/shapes/smoke.yaml"]
 
 
+PROGRESS = r"[\w ,.:/-]+: [\d,]+ of [\d,]+(, [^\x1b]*)?"
+"""What a slow machine says more of."""
+EXPECTED = re.compile(
+    PROGRESS + "|"
+    r"run folder: .*|step [\d,]+ of .*|(step \d+: )?zero_shot/.*|training [\d,]+ of .*"  # fits
+    r"|write: [\d,/]+ rows, .*|judge-\d: parrot, the (first|second) picture shown first, seed \d"
+    r"|(Restoring states|Restored all states|Loaded model weights) from the checkpoint (path )?at .*"
+    r"|trial \d: .*|.*: finished; `pcclip compare .*"  # sweeps and their logs
+    r"|pcclip serve: stopped by SIGTERM"
+)
+"""What a clean run may say on standard error."""
+
+
+@pytest.mark.parametrize("which", ["quick", pytest.param("long", marks=pytest.mark.slow)])
+def test_no_verb_says_more_than_it_has_to(place, whole, tmp_path, which):
+    """All warnings are on, also in child processes; nothing else may be said but progress."""
+    script = Path(__file__).with_name("verbs_in_turn.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "default", script, place, whole, tmp_path, which],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "default", "CI": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "what the process itself says at its end: resources, semaphores"
+    said = json.loads((tmp_path / "said.json").read_text())
+    for verb, (status, out, error) in said.items():
+        assert status == (143 if "serve" in verb else 0), (verb, error)
+        assert "\x1b" not in out + error
+        assert "\r" not in out + error
+        odd = [line for line in error.splitlines() if not EXPECTED.fullmatch(line)]
+        assert not odd, (verb, odd)
+
+
 def told(*words, **environment) -> tuple[str, str]:
-    """Standard output and error of a command, with all of Python's warnings on."""
+    """Standard output, and error but for progress, of a command, with all of Python's warnings on."""
     done = subprocess.run(
         [sys.executable, "-W", "default", "-m", "pcclip", *map(str, words)],
         capture_output=True,
@@ -25,13 +62,14 @@ def told(*words, **environment) -> tuple[str, str]:
         env=os.environ | environment,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    lines = done.stderr.splitlines(keepends=True)
+    return done.stdout, "".join(line for line in lines if not re.fullmatch(PROGRESS, line.rstrip("\n")))
 
 
 @pytest.mark.slow
 def test_a_fit_its_comparison_and_its_evaluation(place, tmp_path):
     words = fit_words(place, "clean", "--trainer.enable_progress_bar=true")
-    out, error = told(*words)
+    out, error = told(*words, CI="1")
     run = place / "runs/small/clean"
     assert out.splitlines()[-1].startswith(f"{run}: finished; `pcclip compare {run}`")
     assert "warning" not in error.lower()

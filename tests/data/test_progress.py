@@ -26,10 +26,10 @@ with progress_bar() as outer:
 """
 
 
-def on_a_terminal(**environment: str) -> str:
+def on_a_terminal(script: str = SHOW, stdout=None, **environment: str) -> str:
     master, slave = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "80", "CI": ""} | environment
-    with subprocess.Popen([sys.executable, "-c", SHOW], stderr=slave, env=env) as process:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=stdout, stderr=slave, env=env) as process:
         os.close(slave)
         read = b""
         while True:
@@ -88,3 +88,24 @@ def test_what_is_quick_or_hidden_says_nothing(capsys):
 
 def test_clock():
     assert [clock(s) for s in (0, 7.4, 62, 3723)] == ["0:00", "0:07", "1:02", "1:02:03"]
+
+
+def test_what_is_read_is_told_in_megabytes(monkeypatch, tmp_path, capsys):
+    from pcclip.checksums import sha256_of
+
+    monkeypatch.setattr(progress, "_LONG_SECONDS", 0.0)
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        file.write_bytes(b"\0" * 2_500_000)
+    with progress.reading(files) as read:
+        sums = {sha256_of(file, read) for file in files}
+    assert len(sums) == 1
+    assert capsys.readouterr().err.startswith("checksums, MB: 5 of 5, ")
+
+
+def test_what_is_printed_under_a_bar_reaches_its_file(tmp_path):
+    """Standard error is a terminal, standard output is not."""
+    script = SHOW.replace("inner.advance(part)", "inner.advance(part); print('a result')")
+    with (tmp_path / "out").open("w") as out:
+        assert "2/2" in on_a_terminal(script, out)
+    assert (tmp_path / "out").read_text() == "a result\n" * 6

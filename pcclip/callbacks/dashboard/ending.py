@@ -11,6 +11,7 @@ from pcclip.callbacks.dashboard.figures import log_figure
 from pcclip.callbacks.dashboard.projector import write_projector
 from pcclip.callbacks.dashboard.ranked import ranked_figure
 from pcclip.callbacks.summary import Summary
+from pcclip.data.progress import progress_bar
 from pcclip.evaluation.exhibits.files import FOLDER, read_exhibits, read_vectors
 from pcclip.evaluation.measured import Measured
 
@@ -49,16 +50,21 @@ def log_exhibits(writer: SummaryWriter, run: Path, step: int) -> None:
         run: Its folder, with exhibits or without.
         step: Of the fit.
     """
-    vectors = {}
-    for one in read_exhibits(run):
-        for confusion in one.confusions:
-            log_figure(writer, f"confusion/{one.name}", confusion_figure(confusion), step)
-        pictures = {key: run / FOLDER / name for key, name in one.pictures.items()}
-        for ranked in one.rankings:
-            tag = f"ranked/{one.name}/{ranked.attribute}"
-            log_figure(writer, tag, ranked_figure(ranked, pictures), step)
-        found = read_vectors(run, one)
-        if len(found.rows):
-            vectors[f"{one.name}-{one.split}"] = found
+    vectors, exhibits = {}, read_exhibits(run)
+    with progress_bar(transient=True) as bar:
+        figures = sum(len(one.confusions) + len(one.rankings) for one in exhibits)
+        task = bar.add_task("figures for TensorBoard", total=figures)
+        for one in exhibits:
+            for confusion in one.confusions:
+                log_figure(writer, f"confusion/{one.name}", confusion_figure(confusion), step)
+                bar.advance(task)
+            pictures = {key: run / FOLDER / name for key, name in one.pictures.items()}
+            for ranked in one.rankings:
+                tag = f"ranked/{one.name}/{ranked.attribute}"
+                log_figure(writer, tag, ranked_figure(ranked, pictures), step)
+                bar.advance(task)
+            found = read_vectors(run, one)
+            if len(found.rows):
+                vectors[f"{one.name}-{one.split}"] = found
     if vectors:
         write_projector(run, vectors)

@@ -207,7 +207,8 @@ def read(file: Path, remedy: str = "Check the path.") -> Path:
         PcclipError: It does not, or is a folder.
     """
     if not file.is_file():
-        raise PcclipError(f"{file}: there is no such file. {remedy}")
+        what = "is a folder, not a file" if file.is_dir() else "there is no such file"
+        raise PcclipError(f"{file}: {what}. {remedy}")
     return file
 
 

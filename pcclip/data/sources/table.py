@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,11 @@ class Table(ListedPictures):
             if not file:
                 self._skipped["picture without a file name"] += 1
                 continue
+            if Path(file).is_absolute():
+                raise PcclipError(
+                    f"{self.table}: row {row + 1}: {file!r} is a whole path. Give paths as seen from the "
+                    f"folder 'images', {self.images}."
+                )
             attributes = {name: value for name, values in known.items() if (value := values[row]) is not None}
             about = (attributes, labels[row], splits[row])
             cells = [text for column in captions for text in _cell(column[row])]
@@ -132,6 +138,11 @@ class Table(ListedPictures):
                 raise ValueError(f"the ending {kind!r} is not known")
         except ImportError as error:
             raise PcclipError(f"{path}: parquet needs pyarrow ({error}): pip install pyarrow.") from error
+        except UnicodeDecodeError as error:
+            raise PcclipError(
+                f"{path}: is no text in UTF-8. Save it so (in a spreadsheet: as "
+                "'CSV UTF-8'), or give a .parquet."
+            ) from error
         except (ValueError, OSError) as error:  # parser and decoding errors are ValueErrors
             raise PcclipError(
                 f"{path}: cannot be read as a table ({str(error).strip()}). Give a .csv or .tsv in "
@@ -152,9 +163,12 @@ class Table(ListedPictures):
         for setting, names in wanted.items():
             for name in names:
                 if name is not None and name not in present:
+                    alike = {column.strip().lower(): column for column in present}
+                    near = difflib.get_close_matches(name.strip().lower(), alike, n=1)
+                    ask = f"{alike[near[0]]!r} meant" if near else "'separator' right"
                     raise PcclipError(
                         f"{self.table}: has no column {name!r} ('{setting}'). Its columns are "
-                        f"{', '.join(map(repr, present))}; is 'separator' right?"
+                        f"{', '.join(map(repr, present))}; is {ask}?"
                     )
 
     def _split(self, word: str, row: int) -> Split:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pcclip.data.progress import progress_bar
 from pcclip.data.records import Picture, ShardError, image_extension, stable_hash
 from pcclip.data.sets import MARKER
-from pcclip.data.shards import SET_FILE, ShardIndex, resolve_shards
+from pcclip.data.shards import SET_FILE, ShardIndex, load_indexes, resolve_shards
 from pcclip.data.sources.base import SPLITS, Split
 from pcclip.data.sources.captions import told, usable
 from pcclip.data.sources.splits import SharedOut
@@ -94,7 +94,7 @@ class WebDataset(SharedOut):
     def _indexes(self) -> list[ShardIndex]:
         specs = [self.shards] if isinstance(self.shards, str) else self.shards
         cache = Path(self.cache_dir) if self.cache_dir else None
-        return [ShardIndex.load(path, cache) for path in resolve_shards([_tars(spec) for spec in specs])]
+        return load_indexes(resolve_shards([_tars(spec) for spec in specs]), cache)
 
     @cached_property
     def _splits(self) -> list[npt.NDArray[np.int8]]:

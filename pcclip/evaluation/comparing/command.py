@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from pcclip.data.files import write_named
 from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.comparison import compare_experiments
 from pcclip.evaluation.comparing.experiments import load_experiments
@@ -67,8 +68,7 @@ def compare(
     console.print(Text("\n".join(explanation(found))), soft_wrap=True)  # commands stay whole
     for path, text in ((markdown_file, markdown), (csv_file, csv_text)):
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(text(found), encoding="utf-8")
+            write_named(Path(path), text(found).encode())
     if plot_file is not None:
         from pcclip.evaluation.comparing.plot import plot
 

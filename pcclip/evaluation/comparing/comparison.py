@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.pairing import mean_over_runs, only, paired_change
@@ -121,13 +122,19 @@ def compare_experiments(
         )
     bases = reference.before or reference.after
     columns = [_against(bases, one) for one in (others if reference.is_model else experiments)]
-    metrics = {row.metric for row in rows}
-    wanted = metrics | {b for row in rows for b in row.baselines}
-    base = _sampled_base(list(bases.values()), wanted)
-    for one in columns:  # of other sets than the reference
-        if missing := wanted - base.keys():
-            base |= _sampled_base(list(one.before.values()), missing)
-    cells: dict[tuple[str, str], Cell] = {}
+    with progress_bar(transient=True) as bar:
+        task = bar.add_task("bootstrap", total=1 + len(columns))
+        base = _sampled_bases(bases, columns, {m for row in rows for m in (row.metric, *row.baselines)})
+        bar.advance(task)
+        cells: dict[tuple[str, str], Cell] = {}
+        for found in _columns(columns, {row.metric for row in rows}):
+            cells |= found
+            bar.advance(task)
+    return Comparison(suite, stage, tuple(rows), tuple(columns), base, _corrected(cells))
+
+
+def _columns(columns: Sequence[Experiment], metrics: set[str]) -> Iterator[dict[tuple[str, str], Cell]]:
+    """The cells of each column, whose tests are not yet corrected for their number."""
     first: dict[int, Measured] = {}
     for place, one in enumerate(columns):
         changes = {seed: _changes(one.after[seed], one.before[seed], metrics) for seed in one.after}
@@ -142,10 +149,10 @@ def compare_experiments(
                 seed: _changes(changes[seed], first[seed], metrics) for seed in changes if seed in first
             }
             over = tested(common, single)
-        for metric, value in values.items():
-            cells[metric, one.name] = Cell(value, found.get(metric), over.get(metric))
-    cells = _corrected(cells)
-    return Comparison(suite, stage, tuple(rows), tuple(columns), base, cells)
+        yield {
+            (metric, one.name): Cell(value, found.get(metric), over.get(metric))
+            for metric, value in values.items()
+        }
 
 
 def _against(bases: Mapping[int, Measured], one: Experiment) -> Experiment:
@@ -153,6 +160,16 @@ def _against(bases: Mapping[int, Measured], one: Experiment) -> Experiment:
     if not one.is_model:
         return one
     return replace(one, before=dict(bases), after=dict.fromkeys(bases, one.after[0]))
+
+
+def _sampled_bases(
+    bases: Mapping[int, Measured], columns: Sequence[Experiment], metrics: set[str]
+) -> dict[str, Estimate]:
+    found = _sampled_base(list(bases.values()), metrics)
+    for one in columns:  # of other sets than the reference
+        if missing := metrics - found.keys():
+            found |= _sampled_base(list(one.before.values()), missing)
+    return found
 
 
 def _sampled_base(bases: Sequence[Measured], metrics: set[str]) -> dict[str, Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +109,13 @@ def _lacking(lacking: dict[Path, str], suite: str, stage: str) -> str:
         for place in (folder / RESULTS).glob("*")
         if (place / "base").is_dir()
     }
-    has = f" These runs have the suites {', '.join(sorted(suites))}." if suites else ""
+    if suite not in suites and (near := difflib.get_close_matches(suite, suites, n=1)):
+        return f"{next(iter(lacking))}: has no results of the suite {suite!r}. Is --suite {near[0]} meant?"
+    has = f"These runs have the suites {', '.join(sorted(suites))}. " if suites else ""
     if suite == FIT:
         remedy = "They are of an older version, or did not evaluate; name another suite."
     else:
         remedy = f"Make the results by\n  {evaluate_command(suite, list(lacking))}"
         if stage == "interpolated":
             remedy += "\n(A run without a folder 'interpolated' has no such weights: leave it out.)"
-    return f"not all runs have results of the suite {suite!r}, stage {stage!r}:\n{problems}\n{remedy}{has}"
+    return f"not all runs have results of the suite {suite!r}, stage {stage!r}:\n{problems}\n{has}{remedy}"

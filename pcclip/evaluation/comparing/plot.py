@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pcclip.data.files import write_named
 from pcclip.errors import PcclipError
 from pcclip.evaluation.comparing.change_curves import change_curves, draw_change_curves
 from pcclip.evaluation.comparing.comparison import Comparison
@@ -74,8 +76,12 @@ def plot(comparison: Comparison, path: Path) -> None:
         for n, one in enumerate(comparison.experiments)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    kind, known = path.suffix[1:].lower(), sorted(figure.canvas.get_supported_filetypes())
+    if kind not in known:
+        raise PcclipError(f"{path}: what kind of picture is {path.suffix!r}? There are {', '.join(known)}.")
+    drawing = io.BytesIO()
+    figure.savefig(drawing, dpi=120, format=kind)
+    write_named(path, drawing.getvalue())
 
 
 def _main_rows(rows: Sequence[Row]) -> Sequence[Row]:

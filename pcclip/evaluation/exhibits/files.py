@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from rich.progress import Progress
 
 from pcclip.checksums import check_seal, seal
+from pcclip.data.progress import progress_bar
 from pcclip.errors import PcclipError
 from pcclip.evaluation.bench import Bench, Evaluation
 from pcclip.evaluation.encoding.models import Model
@@ -51,7 +53,7 @@ def write_exhibits(
     shutil.rmtree(run / FOLDER, ignore_errors=True)
     seen: set[str] = set()
     found: list[dict[str, Any]] = []
-    with whole_folder(run / FOLDER) as folder:
+    with whole_folder(run / FOLDER) as folder, progress_bar(transient=True) as bar:
         (folder / "pictures").mkdir()
         for one in evaluations:
             both = Both(
@@ -61,27 +63,34 @@ def write_exhibits(
             if both.data.evaluated in seen:
                 continue
             seen.add(both.data.evaluated)
-            found.append(asdict(_of_set(both, folder)))
+            found.append(asdict(_of_set(both, folder, bar)))
             vectors_of(both).save(folder / f"{both.data.name}-{both.data.split}.npz")
         (folder / _FILE).write_text(json.dumps(seal({"schema": _SCHEMA, "sets": found}), indent=1))
 
 
-def _of_set(both: Both, folder: Path) -> SetExhibits:
+def _of_set(both: Both, folder: Path, bar: Progress) -> SetExhibits:
     data = both.data
+    task = bar.add_task(f"exhibits of {data.name}", total=1 + len(data.questions))
     confusions: list[Confusion] = []
     classes: Answers | None = None
     if data.classes and data.prompts:
         confusion, classes = classes_exhibits(both)
         confusions.append(confusion)
-    asked = {one.attribute: question_exhibits(both, one) for one in data.questions}
+    bar.advance(task)
+    asked = {}
+    for one in data.questions:
+        asked[one.attribute] = question_exhibits(both, one)
+        bar.advance(task)
     told = {attribute: one for attribute, one in asked.items() if one is not None}
     rankings = [ranked for ranked, _ in told.values()]
     pairs = {attribute: answers for attribute, (_, answers) in told.items()}
     numbers = {key: number for number, key in enumerate(data.keys)}
-    pictures = {
-        key: _thumbnail(data, numbers[key], folder)
-        for key in shown_keys(rankings, classes, list(pairs.values()))
-    }
+    shown = shown_keys(rankings, classes, list(pairs.values()))
+    task = bar.add_task(f"thumbnails of {data.name}", total=len(shown))
+    pictures = {}
+    for key in shown:
+        pictures[key] = _thumbnail(data, numbers[key], folder)
+        bar.advance(task)
     return SetExhibits(data.name, data.split, pictures, confusions, rankings, classes, pairs)
 
 

@@ -13,7 +13,14 @@ from PIL import Image
 
 from pcclip.data.records import Picture, decode_picture, image_extension
 from pcclip.data.remote.shard import is_url
-from pcclip.data.shards import ShardIndex, read_sidecar, resolve_shards, sidecar_path, write_sidecar
+from pcclip.data.shards import (
+    ShardIndex,
+    load_indexes,
+    read_sidecar,
+    resolve_shards,
+    sidecar_path,
+    write_sidecar,
+)
 from pcclip.errors import PcclipError
 from pcclip.evaluation.questions import Fields, check_questions, parse_question
 from pcclip.evaluation.sets import EvaluationSet, SetSource
@@ -57,7 +64,7 @@ class Prepared(SetSource):
         questions = tuple(parse_question(entry, split) for entry in fields.objects("questions"))
         check_questions(fields, questions)
         named = splits[split] if is_url(splits[split]) else str(path.parent / splits[split])
-        shards = tuple(ShardIndex.load(shard) for shard in resolve_shards(named))
+        shards = tuple(load_indexes(resolve_shards(named)))
         keys, pictures, places = _read_pictures(shards)
         if not keys:
             raise fields.error(f"the split {split!r} ({splits[split]}) has no pictures")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pcclip.data.records import IMAGE_EXTENSIONS, Picture, ShardError, Triple
-from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, resolve_shards
+from pcclip.data.shards import SET_FILE, ShardIndex, ShardSet, load_indexes, resolve_shards
 from pcclip.errors import PcclipError
 from pcclip.generation.picture_pairs import ShardPicture
 from pcclip.generation.rows import Described, HasBytes, Row, RowSource
@@ -74,7 +74,7 @@ class TextSample(Described):
             PcclipError: The set cannot be read, or is not one of texts.
         """
         if self._drawn is None:
-            indexes = [ShardIndex.load(path) for path in resolve_shards(_inside(self.path))]
+            indexes = load_indexes(resolve_shards(_inside(self.path)))
             first = heapq.nsmallest(self.count, self._ranked(indexes))
             if not first:
                 raise PcclipError(f"{self.path}: holds no text to rate. Is this the set that was written?")

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import aiohttp
@@ -81,6 +82,11 @@ class OpenAIServer(Writer):
                 f"writer: concurrency {self.concurrency}, timeout {self.timeout}, retries {self.retries}: "
                 "give 1 or more, seconds above 0, and 0 or more."
             )
+        if not self.url.startswith(("http://", "https://")):
+            raise PcclipError(
+                f"writer.url: {self.url!r} is no address of a server. Give all of it, as "
+                "http://localhost:8000/v1."
+            )
         self._counts = Counter[str]()
         self._not_before = 0.0
 
@@ -88,9 +94,10 @@ class OpenAIServer(Writer):
         """As the server calls it."""
         return self.model
 
-    def tokenizer_name(self) -> str:
-        """The tokenizer that the recipe names, or else the model's name."""
-        return self.tokenizer or self.model
+    def tokenizer_name(self) -> str | None:
+        """The tokenizer that the recipe names, or else the model's name, unless only the server knows it."""
+        known = "/" in self.model or Path(self.model).is_dir()
+        return self.tokenizer or (self.model if known else None)
 
     def statistics(self) -> dict[str, int]:
         """How often requests were tried again."""

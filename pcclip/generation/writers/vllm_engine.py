@@ -41,6 +41,10 @@ _DEFAULTS = {
     "enable_prefix_caching": True,
     "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
 }
+_REMEDY = (
+    "`make vllm-env` makes one, whose python is .venv-vllm/bin/python; or let a server write "
+    "(pcclip.generation.writers.openai_server.OpenAIServer)."
+)
 _SMALLER = 32  # how much fewer requests are under way after a death, to find the one that caused it
 
 
@@ -176,9 +180,16 @@ class VllmEngine(Writer):
         if self._process is not None and self._process.ready:
             return
         options = {**_DEFAULTS, **self.engine, "model": self.model}
-        self._process = EngineProcess(
-            self.python or sys.executable, options, self.chat, self.environment, self.log
-        )
+        python = self.python or sys.executable
+        try:
+            self._process = EngineProcess(python, options, self.chat, self.environment, self.log)
+        except OSError as error:  # of the log file it names itself
+            if error.filename != python:
+                raise
+            raise EngineError(
+                f"writer.python: {python}: cannot be run ({error.strerror}). Give the interpreter of an "
+                f"environment that has vLLM: {_REMEDY}"
+            ) from error
         try:
             while not self._process.ready:
                 self._process.receive(1.0, self.start_seconds)
@@ -186,10 +197,10 @@ class VllmEngine(Writer):
         except EngineDied as died:
             if self._restarted == 0:  # what fails at the first start fails at every start
                 self.close()
-                missing = "No module named 'vllm'" in str(died)
-                remedy = "Run 'make vllm-env' and set writer.python to its python. " if missing else ""
+                if "No module named 'vllm'" in str(died):
+                    raise EngineError(f"writer.python: {python}: has no vLLM. {_REMEDY}") from None
                 raise EngineError(
-                    f"writer: the engine of {self.model!r} does not start. {remedy}It said: {died}"
+                    f"writer: the engine of {self.model!r} does not start. It said: {died}"
                 ) from None
             raise
 

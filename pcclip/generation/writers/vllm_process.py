@@ -41,21 +41,28 @@ class EngineProcess:
         environment: Mapping[str, str],
         log: str | None,
     ) -> None:
+        self._log = Path(log).open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
         life_read, self._life = os.pipe()
-        self._log = Path(log).open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            # -P keeps the script's folder, whose modules are ours, off the engine's path.
-            [python, "-P", str(_SCRIPT), str(theirs.fileno()), str(life_read)],
-            pass_fds=(theirs.fileno(), life_read),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-        theirs.close()
-        os.close(life_read)
+        try:
+            self._process = subprocess.Popen(
+                # -P keeps the script's folder, whose modules are ours, off the engine's path.
+                [python, "-P", str(_SCRIPT), str(theirs.fileno()), str(life_read)],
+                pass_fds=(theirs.fileno(), life_read),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        except OSError:  # there is no such interpreter
+            os.close(self._life)
+            ours.close()
+            self._log.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(life_read)
         self._connection = Connection(ours.detach())
         self._heard = time.monotonic()
         self.ready = False

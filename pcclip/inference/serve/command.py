@@ -19,6 +19,7 @@ from rich.console import Console
 from pcclip.errors import PcclipError
 from pcclip.inference.finding import Stage
 from pcclip.inference.gallery import Gallery
+from pcclip.inference.gallery_files import check_folder
 from pcclip.inference.model import DifferenceModel, load
 from pcclip.inference.serve.answers import Answers
 from pcclip.inference.serve.app import make_app
@@ -27,6 +28,7 @@ from pcclip.stopping import current
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 2**20
+_LAST_PORT = 65535
 _ANY = ("0.0.0.0", "::", "")
 
 
@@ -70,8 +72,7 @@ def serve(
         PcclipError: The model or the folder cannot be used, or the port is taken.
     """
     place = Path(folder).expanduser()
-    if not place.is_dir():
-        raise PcclipError(f"{place}: there is no such folder. Name one with pictures in it.")
+    check_folder(place)
     listening = _listen(host, port)  # before minutes of embedding
     try:
         try:
@@ -120,6 +121,8 @@ def _answers(
 
 def _listen(host: str, port: int) -> socket.socket:
     """A bound socket, so that a port that is taken shows at once."""
+    if not 0 <= port <= _LAST_PORT:  # the system would take another one, without a word
+        raise PcclipError(f"--port {port}: there is no such port. Give one from 1024 to {_LAST_PORT}, or 0.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -132,8 +135,8 @@ def _listen(host: str, port: int) -> socket.socket:
         except BaseException:
             listening.close()
             raise
-    except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             raise PcclipError(
                 f"port {port} is in use. Give another by --port, or --port 0 for any that is free."
             ) from error

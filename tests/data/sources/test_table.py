@@ -150,11 +150,11 @@ def test_wrong_tables_are_named_with_the_remedy(tmp_path: Path) -> None:
         with_images=False,
     )
     refuse("outside of the folder", columns={"file": ["../1.jpg"], "caption": ["one"]})
-    refuse("a key is a relative path", columns={"file": ["/1.jpg"], "caption": ["one"]})
+    refuse("row 1: '/1.jpg' is a whole path", columns={"file": ["/1.jpg"], "caption": ["one"]})
     (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04")
     refuse(r"t\.xlsx: cannot be read as a table \(the ending '.xlsx' is not known\)", "t.xlsx")
     (tmp_path / "latin.csv").write_bytes("file,caption\n1.jpg,schön\n".encode("latin-1"))
-    refuse(r"latin\.csv: cannot be read as a table .*utf-8.*UTF-8", "latin.csv")
+    refuse(r"latin\.csv: is no text in UTF-8", "latin.csv")
     (tmp_path / "long.csv").write_text("file,caption\n1.jpg,one\n2.jpg,two,three\n")
     refuse(r"long\.csv: cannot be read as a table .*line 3, saw 3.*quotes", "long.csv")
     (tmp_path / "short.csv").write_text("file,caption,kind\n1.jpg,one,cat\n2.jpg\n")

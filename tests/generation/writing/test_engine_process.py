@@ -131,7 +131,7 @@ def test_restarts_are_bounded_and_a_bad_start_is_final(tmp_path: Path) -> None:
     assert len(starts(tmp_path)) == 3
     with pytest.raises(EngineError, match=r"'missing' does not start. It said: OSError: no such model"):
         ask(engine(tmp_path, model="missing"), ["q"])
-    with pytest.raises(EngineError, match=r"does not start. Run 'make vllm-env' and set writer.python"):
+    with pytest.raises(EngineError, match=r"has no vLLM. `make vllm-env` makes one"):
         ask(engine(tmp_path, environment={"PYTHONPATH": str(tmp_path)}), ["q"])
 
 
