@@ -163,7 +163,7 @@ $(VLLM_VENV)/.stamp: pyproject.toml
 
 test: env  ## the tests (PCCLIP_TEST_DATA=folder of real data runs those on real data too)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore=tests/generation/writing
-	$(VENV)/bin/python -m pytest -q tests/generation/writing  # kills by progress and waits by the clock: alone
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile tests/generation/writing  # kills by progress: apart from what fills the machine
 
 test-vllm: env vllm-env  ## the tests with the real vLLM engine on small models (PCCLIP_TEST_DATA=folder of real data)
 	PCCLIP_TRAINING_PYTHON=$(abspath $(VENV))/bin/python $(VLLM_VENV)/bin/python -m pytest -q tests/vllm
@@ -187,7 +187,7 @@ $(FUZZ_VENV)/.stamp: $(VENV)/.stamp
 docs: env  ## write the reference pages from docstrings, parsers and configurations
 	$(VENV)/bin/python -m pcclip.docs.making
 
-docs-figures: env  ## draw the figures of the documentation
+docs-figures: env  ## draw the figures of the documentation (ranked pictures: of the runs of make demo and make eurosat)
 	$(VENV)/bin/python -m pcclip.docs.making figures
 
 lint: env  ## ruff, mypy and the rooms' import rules
