@@ -96,11 +96,9 @@ def test_a_run_goes_on_with_ever_fewer_ranks(place, undisturbed, how, chain):
         more = [f"--trainer.callbacks.stop_at={-1 if last else stops[turn]}"]
         more += [f"--trainer.callbacks.how={'SIGKILL' if turn else how}"]
         more = ranks(number, keys / str(number), workers[turn], *more)
-        if last:  # of one process, which may be this one
-            assert main(["resume", str(run), *more]) == 0
-            break
+        # Also the last one, of one rank, is a process of its own: Lightning leaves its group and port behind.
         done = start(*(["resume", str(run), *more] if turn else words(place, version, *more)))
-        assert done.returncode != 0, "the fit ended before it was killed"
+        assert (done.returncode == 0) == last, done.stderr[-2000:]
     found = [recorded(keys / str(number)) for number in chain]
     starts = [min(epoch * 18 + batch for epoch, batch in part) for part in found]
     # After SIGKILL from the last checkpoint, after SIGTERM from where it was.

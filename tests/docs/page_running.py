@@ -42,9 +42,10 @@ _TOOLS = (
 _TOLD = ("make", "curl", "unzip", "pip", "aws", "hf", "sbatch", "squeue", "source", "tensorboard", "torchrun")
 _PRELUDE = """
 set -Eeuo pipefail
+exec 3<> calls/answer  # held open: an end that is read twice would be one of the answer before
 ask() {{
   printf '%s\\0' "$@" > calls/words; env -0 > calls/env; echo asked > calls/ask
-  local status; read -r status < calls/answer; return "$status"
+  local status; read -r status <&3; return "$status"
 }}
 pcclip() {{ ask pcclip "$@"; }}
 {told}
@@ -122,7 +123,9 @@ def run(
         try:
             for words, variables in _asked(bash, calls):
                 status = _answer(words, variables, treat, reasons, told)
-                (calls / "answer").write_text(f"{status}\n")
+                answer = os.open(calls / "answer", os.O_WRONLY | os.O_NONBLOCK)  # bash reads while it lives
+                os.write(answer, f"{status}\n".encode())
+                os.close(answer)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(bash.pid, signal.SIGKILL)
