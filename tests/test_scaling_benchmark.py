@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -9,10 +10,17 @@ from tests.benchmarks.scaling.__main__ import run
 from tests.benchmarks.scaling.measuring import Curve, measure_point
 from tests.benchmarks.scaling.plotting import bends, slopes
 
+long = pytest.mark.skipif(os.environ.get("PCCLIP_FAULTS") != "full", reason="PCCLIP_FAULTS=full runs it")
+
 
 @pytest.mark.parametrize(
     "what",
-    ["loss", "triples", "pictures", "evaluation", "ranks", pytest.param("texts", marks=pytest.mark.slow)],
+    [
+        "pictures",
+        "evaluation",
+        "ranks",
+        *(pytest.param(name, marks=long) for name in ("loss", "triples", "texts")),
+    ],
 )
 def test_a_tiny_run_writes_points_and_a_plot(what, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PCCLIP_SCALING_CLOCK", "")  # `run` sets it

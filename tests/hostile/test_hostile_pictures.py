@@ -140,7 +140,9 @@ def test_a_folder_with_hostile_pictures_is_ranked_without_them(tiny, tmp_path):
     page, table = tmp_path / "order.html", tmp_path / "order.csv"
     (photos / "=cmd|' ' calc.jpg").write_bytes(encoded("JPEG"))
     words = ["rank", str(photos), "<script>alert(1)</script>", "--model", f"local-dir:{tiny}"]
-    assert main([*words, "--html", str(page), "--csv", str(table), "--cache", str(tmp_path / "cache")]) == 0
+    assert (
+        main([*words, "--html", str(page), "--csv", str(table), "--cache_dir", str(tmp_path / "cache")]) == 0
+    )
     text = page.read_text()
     assert text.count("<img ") == 5
     assert "<script" not in text

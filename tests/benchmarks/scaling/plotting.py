@@ -65,7 +65,8 @@ def plot(curve: Curve, points: Sequence[Point], path: Path) -> None:
             axis.plot(ends, ideal, "k--", alpha=0.4, label="flat" if power == 0 else "linear")
         axis.set(xscale="log", yscale="log", xlabel=curve.x, title=f"{measure} [{unit}]")
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=8)
+        if found:
+            axis.legend(fontsize=8)
     for axis in axes.flat[len(curve.measures) :]:
         axis.set_visible(False)
     figure.tight_layout()

@@ -204,7 +204,7 @@ def test_servers_are_asked_from_every_worker(
                 "init_args": {"model": "m", "python": sys.executable, "environment": {"PYTHONPATH": ""}},
             },
             {},
-            "Run 'make vllm-env' and set writer.python",
+            "has no vLLM. `make vllm-env` makes one",
         ),
         (RULES, {"address": "127.0.0.1:9"}, "no Ray cluster at '127.0.0.1:9'"),
     ],
