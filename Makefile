@@ -144,7 +144,7 @@ tensorboard: env  ## dashboards of all runs
 report: $(call runs_of,shapes-differences,/summary.json)  ## one HTML page of the demo's runs: verdict, tables, pictures, failures, cost
 	$(PCCLIP) report $(RUNS)/shapes-differences --out $(RUNS)/shapes-differences.html
 
-sweep: $(RUNS)/shapes-pretrain/seed0/summary.json  ## settings of the demo tried by validation data alone, the chosen one then tested (half an hour)
+sweep: $(RUNS)/shapes-pretrain/seed0/summary.json  ## settings of the demo tried by validation data alone, the chosen one then tested (20 minutes)
 	$(PCCLIP) sweep --config experiments/sweeps/shapes.yaml --final
 
 vllm-env: $(VLLM_VENV)/.stamp  ## make vLLM's own environment (.venv-vllm), for a GPU where there is one
