@@ -146,11 +146,11 @@ class Runner:
         return own
 
     def _limit_failures(self) -> None:
-        if (count := self.storage.failures()) > self.max_failures:
+        if len(failures := self.storage.failures()) > self.max_failures:
             raise PcclipError(
-                f"{self.sweep.folder}: {count} trials have failed, more than --max_failures "
-                f"{self.max_failures}; why is in sweep.md and logs/ there. Mend the cause and remove the "
-                "folder, or raise the limit"
+                f"{self.sweep.folder}: {len(failures)} trials have failed, more than --max_failures "
+                f"{self.max_failures}; the last: {failures[-1]}. Mend the cause and remove the folder, or "
+                "raise the limit; sweep.md there has all"
             )
 
 

@@ -136,11 +136,12 @@ class Storage:
             self._annotate(taken, error=why, seconds=seconds)
             self._study.tell(taken.number, state=optuna.trial.TrialState.FAIL)
 
-    def failures(self) -> int:
-        """How many trials have failed, whoever ran them."""
+    def failures(self) -> list[str]:
+        """Why trials have failed, whoever ran them, in their order."""
         import optuna
 
-        return len(self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)))
+        failed = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,))
+        return [trial.user_attrs.get("error", "for no known reason") for trial in failed]
 
     def _annotate(self, taken: Taken, **notes: Any) -> None:
         import optuna

@@ -220,6 +220,17 @@ def test_two_workers_end_with_ctrl_c_and_a_diverging_trial_is_recorded(place, ca
 
 @full
 @pytest.mark.slow
+def test_a_sweep_that_only_fails_ends_with_the_reason(place, capsys):
+    fit = f"--config={place / 'swept.yaml'} --model.name=local-dir:nowhere"
+    file = write(place, "failing", trials=4, workers=1, ranges={LR: {"values": [1e-3]}}, fit=fit)
+    assert main(["sweep", f"--config={file}", "--max_failures=0"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "1 trials have failed, more than --max_failures 0; the last: local-dir:nowhere" in told
+    assert "no such folder" in told
+
+
+@full
+@pytest.mark.slow
 def test_seeds_are_averaged_and_a_killed_fit_is_taken_up_once_more(place):
     file = write(
         place, "seeds", trials=1, seeds=[3, 4], ranges={LR: {"values": [1e-3]}}, workers=1,
