@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcclip.errors import PcclipError
+from pcclip.groups import before_groups
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -271,6 +272,7 @@ def launched_crew() -> Iterator[Crew]:
     if dist.is_initialized():  # by whoever called us
         yield Crew.of_job()
         return
+    before_groups()
     dist.init_process_group("gloo", timeout=_PATIENCE)
     crew = Crew(dist.group.WORLD)
     try:

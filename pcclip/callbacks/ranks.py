@@ -20,6 +20,7 @@ from torch import distributed
 
 from pcclip.callbacks.heartbeat import Heartbeat
 from pcclip.errors import PcclipError
+from pcclip.groups import before_groups
 
 _GRACE = 20.0
 """Seconds that the main thread has to end the process once it has failed by itself."""
@@ -53,6 +54,7 @@ class Ranks(Callback):
 
     def prepare(self, trainer: Trainer) -> None:
         """Set what must be known before the ranks meet."""
+        before_groups()
         if hasattr(trainer.strategy, "_timeout"):
             trainer.strategy._timeout = timedelta(minutes=self.collective_minutes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fitting import fit_words
+from ranked import full
 
 from pcclip.cli import main
 
@@ -29,7 +30,7 @@ EXPECTED = re.compile(
 """What a clean run may say on standard error."""
 
 
-@pytest.mark.parametrize("which", ["quick", pytest.param("long", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", ["quick", pytest.param("long", marks=[pytest.mark.slow, full])])
 def test_no_verb_says_more_than_it_has_to(place, whole, tmp_path, which):
     """All warnings are on, also in child processes; nothing else may be said but progress."""
     script = Path(__file__).with_name("verbs_in_turn.py")

@@ -14,6 +14,7 @@ import torch
 from fitting import STEPS, experiment, fit_words
 from lightning.pytorch import Callback
 from PIL import Image
+from ranked import full
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -236,6 +237,7 @@ def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
         }
 
 
+@full
 @pytest.mark.slow
 def test_a_fit_that_was_stopped_amidst_validations_has_every_point_once(place, whole):
     """Before one, amidst its losses, amidst its evaluations; and amidst the one after the last step."""

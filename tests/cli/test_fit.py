@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from fitting import SPLITS, STEPS, losses, prepare, unmeasured
+from ranked import full
 from safetensors.torch import load_file
 
 from pcclip.cli import main
@@ -122,6 +123,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_keys_of_the_batch(place, capsy
     assert set(record["keys"]["differences"]) <= known
 
 
+@full
 @pytest.mark.slow
 def test_a_compiled_text_tower_trains_as_one_that_is_not(place):
     pytest.importorskip("triton")

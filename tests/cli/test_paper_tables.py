@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ranked import full
 
 from pcclip.cli import main
 
@@ -107,6 +108,7 @@ def test_a_set_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> Non
     assert "/no/sets/coco is not there: fetch the set, and say SETS=FOLDER" in ran.stdout + ran.stderr
 
 
+@full
 @pytest.mark.slow
 def test_a_table_from_stand_ins_to_the_comparison(tmp_path: Path) -> None:
     place = tmp_path / "smoke"

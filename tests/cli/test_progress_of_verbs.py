@@ -1,6 +1,7 @@
 """What takes long shows how far it is: here everything counts as long."""
 
 import pytest
+from ranked import full
 
 from pcclip.cli import main
 from pcclip.data import progress
@@ -43,6 +44,7 @@ def test_every_task_tells_its_end(request, place, whole, tmp_path, monkeypatch, 
         assert any(line.startswith(f"{task}: ") and ", in " in line for line in lines), (task, lines)
 
 
+@full
 def test_the_figures_of_a_fit(whole, tmp_path, monkeypatch, capsys):
     from torch.utils.tensorboard import SummaryWriter
 

@@ -192,6 +192,7 @@ def test_mistakes_are_told_before_anything_is_made(place, capsys, settings, said
     assert not (place / "sweeps/mistaken").exists()
 
 
+@full
 @pytest.mark.slow
 def test_two_workers_end_with_ctrl_c_and_a_diverging_trial_is_recorded(place, capsys):
     file = write(
