@@ -42,6 +42,14 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
+def duration(seconds: float) -> str:
+    """A time within a sentence: `12.5 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+
+
 class RateColumn(ProgressColumn):
     """Steps per second."""
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pcclip.data.progress import duration
 from pcclip.generation.prompts import Message, PromptTemplate, RowRejected
 from pcclip.generation.rows import Row, RowSource
 from pcclip.generation.writers.base import Sampling, Writer
@@ -47,7 +48,7 @@ def dry_run(
         tokens_per_second: Tokens that the engine writes in a second, over all rows that it works on at once.
 
     Returns:
-        Some prompts, their length in tokens, and the hours that the answers would take.
+        Some prompts, their length in tokens, and the time that the answers would take.
     """
     total = rows.count()
     lines = [f"rows: {'not known before the end' if total is None else f'{total:,}'}; writer: {writer.name}"]
@@ -84,10 +85,10 @@ def dry_run(
 
 def _estimate(total: int, prompt_tokens: float, max_tokens: int, tokens_per_second: float) -> list[str]:
     written = total * max_tokens
-    hours = written / tokens_per_second / 3600
+    longest = duration(written / tokens_per_second)
     return [
         f"all rows: {total * prompt_tokens:,.0f} prompt tokens, at most {written:,} answer tokens",
-        f"at {tokens_per_second:,.0f} answer tokens/s: at most {hours:,.2f} hours",
+        f"at {tokens_per_second:,.0f} answer tokens/s: at most {longest}",
     ]
 
 

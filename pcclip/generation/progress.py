@@ -92,8 +92,11 @@ class WriteProgress:
         if self.errors:
             told.append(f"{self.errors:,} errors")
         told += [f"{count:,} {what}" for what, count in self.notes.items() if count]
-        if self.total is not None and speed > 0:
-            told.append(f"{clock((self.total - self.done - self.rows) / speed)} left")
+        left = None if self.total is None else self.total - self.done - self.rows
+        if left and speed > 0:
+            told.append(f"{clock(left / speed)} left")
+        elif left == 0:
+            told.append(f"in {clock(time.monotonic() - self._start)}")
         return ", ".join(told)
 
     def __enter__(self) -> Self:

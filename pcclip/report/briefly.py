@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 
+from pcclip.data.progress import duration
 from pcclip.evaluation.comparing.comparison import Comparison
 from pcclip.evaluation.comparing.experiments import Experiment
 from pcclip.evaluation.comparing.output import interval
@@ -70,14 +71,7 @@ def took_line(runs: Sequence[tuple[Finished, Logged]]) -> Line | None:
     on = f" on {device_of(known.starts[-1])}" if known and known.starts else ""
     each = " each, on average" if len(seconds) > 1 else ""
     told = f" ({', '.join(facts)})" if facts else ""
-    return Line("", f"Took: {_time(fit)} of training{each}{told} and {_time(rest)} of evaluations{on}.")
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+    return Line("", f"Took: {duration(fit)} of training{each}{told} and {duration(rest)} of evaluations{on}.")
 
 
 def fell_lines(every: Comparison, main: Comparison, name: str) -> Iterator[Line]:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,9 +59,11 @@ class OnlyRed(Check):
 def test_rows_become_answers_shards_and_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", row_lines(250))
     config = recipe(tmp_path, rows, RULES, chunk_rows=100, records_per_shard=64)
-    assert main(["write", "--config", str(config)]) == 0
+    assert main(["write", "--config", str(config), "--progress=true"]) == 0
     out = tmp_path / "out"
-    assert f"see {out / 'CARD.md'}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"see {out / 'CARD.md'}" in said.out
+    assert re.search(r"write: 250/250 rows, .+, in \d:\d\d\n", said.err)
     assert [r["row"] for r in records(out)] == list(range(250))
     written = triples(out)
     assert [t.key for t in written] == [r["key"] for r in records(out) if r["difference"]]
@@ -249,7 +252,7 @@ def test_pixels_go_into_the_shards(tmp_path: Path) -> None:
     assert report.records == accepted - (records(tmp_path / "out")[7]["difference"] is not None)
 
 
-def test_dry_run_shows_prompts_and_hours_and_writes_nothing(tmp_path: Path, capsys) -> None:
+def test_dry_run_shows_prompts_and_time_and_writes_nothing(tmp_path: Path, capsys) -> None:
     config = recipe(
         tmp_path,
         write_rows(tmp_path / "rows.jsonl", row_lines(3000)),
@@ -264,7 +267,7 @@ def test_dry_run_shows_prompts_and_hours_and_writes_nothing(tmp_path: Path, caps
         "estimated, one for 4 characters, as the tokenizer of './there/is/none' cannot be loaded here" in said
     )
     assert "at most 300,000 answer tokens" in said
-    assert "at 500 answer tokens/s: at most 0.17 hours" in said
+    assert "at 500 answer tokens/s: at most 10 min 0 s" in said
     assert not (tmp_path / "out").exists()
 
 
