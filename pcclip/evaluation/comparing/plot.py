@@ -126,7 +126,7 @@ def _forest(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> None:
     axes.grid(axis="x", alpha=0.25)
     unit = "points, linear to ±2" if share else "linear to ±0.05"
     axes.set_xlabel(
-        f"change against base ({unit}); thick: 95 % over pictures, thin: over seeds; filled: significant",
+        f"change against base ({unit})\nthick: 95 % over pictures, thin: over seeds; filled: significant",
         fontsize=9,
     )
 
