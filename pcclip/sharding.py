@@ -93,7 +93,7 @@ def whole(module: nn.Module) -> Iterator[None]:
         yield
         return
     for unit in units:
-        unit.reshard()  # validation leaves some of the weights together
+        unit.reshard()  # a forward pass leaves some of the weights together
     spread: list[tuple[nn.Module, str, Any]] = [
         (m, n, p) for m in module.modules() for n, p in m._parameters.items() if isinstance(p, DTensor)
     ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
 from torch import nn
 from torch.optim import Optimizer
 
-from pcclip.sharding import full, spread_like
+from pcclip.sharding import full, spread_like, whole
 
 
 class Sharded(ModelParallelStrategy):
@@ -35,17 +35,29 @@ class Sharded(ModelParallelStrategy):
             process_group_backend=process_group_backend,
             timeout=timedelta(minutes=timeout_minutes),
         )
+        self._together = ExitStack()
 
     def setup_environment(self) -> None:
         """Spread over all ranks of all nodes."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
-    def setup(self, trainer: Trainer) -> None:
-        """Validate without inference mode: FSDP keeps tensors of its forward passes for training."""
-        for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop):
-            loop.inference_mode = False
-        super().setup(trainer)
+    def on_validation_start(self) -> None:
+        """Put all weights together: ranks with different numbers of batches would wait for each other."""
+        assert self.lightning_module is not None
+        self._together.enter_context(whole(self.lightning_module))
+
+    def on_validation_end(self) -> None:
+        """Spread them again."""
+        self._together.close()
+
+    def on_test_start(self) -> None:
+        """As for a validation."""
+        self.on_validation_start()
+
+    def on_test_end(self) -> None:
+        """As after a validation."""
+        self.on_validation_end()
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:

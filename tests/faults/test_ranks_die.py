@@ -101,9 +101,10 @@ def test_where_a_rank_hangs_the_others_name_it_and_stop(world, torchrun, victim)
     started, checkpoint = fit(world, version, 2, torchrun, "ddp", f"--ranks.patience={patience}")
     processes, ranks = all_of(started), ranks_of(started)
     ranks[victim].send_signal(signal.SIGSTOP)
-    others = [
-        one for one in processes if one != ranks[victim] and one not in ranks[victim].children(recursive=True)
-    ]
+    stopped = {ranks[victim], *ranks[victim].children(recursive=True)}
+    for rank in ranks.keys() - {victim}:  # children of the first one, where that started them
+        stopped -= {ranks[rank], *ranks[rank].children(recursive=True)}
+    others = [one for one in processes if one not in stopped]
     try:
         # torchrun gives a process that does not hear SIGTERM another 30 s.
         assert wait(others, patience + (45 if torchrun else 15)) == [], "somebody lives on"
