@@ -169,7 +169,7 @@ test-vllm: env vllm-env  ## the tests with the real vLLM engine on small models 
 	PCCLIP_TRAINING_PYTHON=$(abspath $(VENV))/bin/python $(VLLM_VENV)/bin/python -m pytest -q tests/vllm
 
 faults: env  ## the fault suite in full: kills at 50 moments of every verb, full disks, damage, lost ranks, two hosts (hours)
-	PCCLIP_FAULTS=full OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -v tests/faults tests/data/remote tests/cli tests/docs tests/evaluation/test_evaluate_over_processes.py tests/test_scaling_benchmark.py
+	PCCLIP_FAULTS=full OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -v tests/faults tests/arithmetic tests/data/remote tests/cli tests/docs tests/evaluation/test_evaluate_over_processes.py tests/test_scaling_benchmark.py
 
 soak: env  ## an hour of writing, training and evaluating in one process: memory, files and processes must stay flat
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.benchmarks.soak --minutes 60 --out $(RUNS)/bench/soak

@@ -12,6 +12,7 @@ from pcclip.errors import PcclipError
 from pcclip.evaluation.measured import Measured
 from tests.arithmetic.arithmetic_world import make_world, settings
 from tests.cli.fitting import experiment, fit_words, losses, prepare
+from tests.faults.rank_world import full
 
 SUITE = "in-the-fit"
 STEPS = 4
@@ -89,6 +90,7 @@ def test_pictures_before_and_after_a_fit_that_they_do_not_disturb(place: Path) -
     assert again == drawn  # saved and loaded, they are the towers of the fit: nothing was to be drawn
 
 
+@full
 @pytest.mark.slow
 def test_a_fit_that_crashed_has_every_picture_and_score_once(place: Path) -> None:
     pictures = settings(place, weights=[1.0], seeds=[3])["pictures"]

@@ -214,6 +214,7 @@ def test_the_table_of_runs_has_settings_and_outcome(whole):
     assert final["final/test_difference_change"] == pytest.approx(np.mean(means), abs=1e-6)
 
 
+@full
 @pytest.mark.slow
 def test_a_fit_that_crashed_twice_has_every_point_once(place, whole):
     """Before its first checkpoint; and after a checkpoint, the validation that followed it and one step."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fitting import STEPS
+from ranked import full
 
 from pcclip.checksums import seal
 from pcclip.cli import main
@@ -189,6 +190,7 @@ def test_the_home_folder_is_not_named(place, whole, tmp_path, monkeypatch):
     assert str(place) not in text
 
 
+@full
 def test_a_resumed_run_has_two_starts(place, whole, tmp_path):
     run = tmp_path / "small" / "resumed"
     shutil.copytree(whole, run)

@@ -46,7 +46,7 @@ def work(verb: str, disk: Path) -> Work:
             return words, lambda: files(disk / "bank")
         case "fit":
             words = [f"--config={place / 'fit.yaml'}", f"--runs={disk}", "--version=v000"]
-            return words, lambda: files(disk / "soak/v000", (WEIGHTS, "interpolation.json", "tuned/*.npz"))
+            return words, lambda: files(disk / "soak/v000", (WEIGHTS, "interpolation.json", "fit/tuned/*.npz"))
         case "evaluate":
             words = [f"--config={place / 'evaluate.yaml'}", f"--runs=[{disk.parents[1]}]"]
             return words, lambda: files(disk, ("*.npz",))
