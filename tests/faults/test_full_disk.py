@@ -19,6 +19,7 @@ FULL = os.environ.get("PCCLIP_FAULTS") == "full"
 ROOM = 150_000
 WEIGHTS = "open_clip_model.safetensors"
 Work = tuple[list[str], Callable[[], dict[str, bytes]]]
+_OF_A_FIT = (WEIGHTS, "interpolation.json", "fit/tuned/*.npz")
 
 
 def files(folder: Path, patterns: Iterable[str] = ("*",)) -> dict[str, bytes]:
@@ -46,7 +47,7 @@ def work(verb: str, disk: Path) -> Work:
             return words, lambda: files(disk / "bank")
         case "fit":
             words = [f"--config={place / 'fit.yaml'}", f"--runs={disk}", "--version=v000"]
-            return words, lambda: files(disk / "soak/v000", (WEIGHTS, "interpolation.json", "fit/tuned/*.npz"))
+            return words, lambda: files(disk / "soak/v000", _OF_A_FIT)
         case "evaluate":
             words = [f"--config={place / 'evaluate.yaml'}", f"--runs=[{disk.parents[1]}]"]
             return words, lambda: files(disk, ("*.npz",))
@@ -64,7 +65,7 @@ def undisturbed(verb: str) -> dict[str, bytes]:
         "prepare": lambda: files(place / "data"),
         "write": lambda: files(place / "written"),
         "bank": lambda: files(place / "bank"),
-        "fit": lambda: files(run(), (WEIGHTS, "interpolation.json", "fit/tuned/*.npz")),
+        "fit": lambda: files(run(), _OF_A_FIT),
         "evaluate": lambda: files(run() / "results/soak", ("*.npz",)),
         "export": lambda: files(place / "exported"),
         "rank": lambda: files(place, ("order.csv",)),
