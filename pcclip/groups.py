@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import atexit
 import gc
+from functools import cache
 
 
+@cache
 def before_groups() -> None:
     """Calls for it that all groups of this process end with it; before the first one is made."""
     import torch.distributed.nn.functional  # noqa: F401
 
-    atexit.unregister(_end)
     atexit.register(_end)
 
 

@@ -49,7 +49,6 @@ class PicturesFromArithmetic(Callback):
         if trainer.global_step == 0:
             self._measure(trainer, pl_module, tuned=False)
 
-    @with_whole_weights
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw by the weights as they are, where it is due."""
         assert isinstance(pl_module, DifferenceTraining)

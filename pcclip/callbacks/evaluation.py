@@ -182,7 +182,6 @@ class EvaluationSuite(Callback):
             self._log(trainer, self.summary.base or Measured(), "test", 0)
         self.fit_started = time.perf_counter()
 
-    @with_whole_weights
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate on the validation split, by each evaluation's cadence."""
         assert isinstance(pl_module, DifferenceTraining)

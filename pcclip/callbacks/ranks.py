@@ -54,7 +54,8 @@ class Ranks(Callback):
 
     def prepare(self, trainer: Trainer) -> None:
         """Set what must be known before the ranks meet."""
-        before_groups()
+        if trainer.world_size > 1:
+            before_groups()
         if hasattr(trainer.strategy, "_timeout"):
             trainer.strategy._timeout = timedelta(minutes=self.collective_minutes)
 
